@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// A TensorFlow Lite model in memory. Only graph/ knows the file format.
+#ifndef SYSTOLE_GRAPH_H
+#define SYSTOLE_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+#define SYSTOLE_MAX_RANK 8
+
+// Values are those of the format's enum TensorType.
+enum systole_dtype {
+    SYSTOLE_FLOAT32 = 0,
+    SYSTOLE_FLOAT16 = 1,
+    SYSTOLE_INT32 = 2,
+    SYSTOLE_UINT8 = 3,
+    SYSTOLE_INT64 = 4,
+    SYSTOLE_STRING = 5,
+    SYSTOLE_BOOL = 6,
+    SYSTOLE_INT16 = 7,
+    SYSTOLE_INT8 = 9,
+};
+const char *systole_dtype_name(enum systole_dtype dtype); // "INT8"
+size_t systole_dtype_size(enum systole_dtype dtype);      // bytes; 0: none of fixed size
+
+// Affine quantisation: real = scale[k] * (q - zero_point[k]); k indexes `dimension` when count > 1.
+struct systole_quantisation {
+    uint32_t count; // 0: not quantised
+    float *scale;
+    int64_t *zero_point; // `count` of each (a single zero point in a file is spread)
+    int32_t dimension;
+};
+
+struct systole_tensor {
+    char *name;
+    enum systole_dtype dtype;
+    int32_t rank;
+    int32_t shape[SYSTOLE_MAX_RANK];
+    struct systole_quantisation quantisation;
+    uint8_t *data; // constant; NULL: computed, or a constant that was emptied (`was_constant`)
+    size_t size;   // bytes by shape and type
+    bool is_variable;
+};
+
+enum systole_padding { SYSTOLE_PADDING_SAME = 0, SYSTOLE_PADDING_VALID = 1 };
+enum systole_activation {
+    SYSTOLE_ACTIVATION_NONE = 0,
+    SYSTOLE_ACTIVATION_RELU = 1,
+    SYSTOLE_ACTIVATION_RELU_N1_TO_1 = 2,
+    SYSTOLE_ACTIVATION_RELU6 = 3,
+    SYSTOLE_ACTIVATION_TANH = 4,
+};
+
+// Values are those of the format's enum BuiltinOperator, so that every operator of a file has its number; names come
+// from systole_operator_name. Only those that Systole reads options of or runs are listed; the list grows.
+#define SYSTOLE_OPERATOR_LIST(X)                                                                                       \
+    X(ADD, 0)                                                                                                          \
+    X(AVERAGE_POOL_2D, 1)                                                                                              \
+    X(CONCATENATION, 2)                                                                                                \
+    X(CONV_2D, 3)                                                                                                      \
+    X(DEPTHWISE_CONV_2D, 4)                                                                                            \
+    X(DEQUANTIZE, 6)                                                                                                   \
+    X(FULLY_CONNECTED, 9)                                                                                              \
+    X(LOGISTIC, 14)                                                                                                    \
+    X(MAX_POOL_2D, 17)                                                                                                 \
+    X(MUL, 18)                                                                                                         \
+    X(RELU, 19)                                                                                                        \
+    X(RELU6, 21)                                                                                                       \
+    X(RESHAPE, 22)                                                                                                     \
+    X(SOFTMAX, 25)                                                                                                     \
+    X(PAD, 34)                                                                                                         \
+    X(MEAN, 40)                                                                                                        \
+    X(PADV2, 60)                                                                                                       \
+    X(QUANTIZE, 114)
+enum systole_operator_code {
+#define SYSTOLE_OPERATOR_VALUE(name, value) SYSTOLE_OP_##name = value,
+    SYSTOLE_OPERATOR_LIST(SYSTOLE_OPERATOR_VALUE)
+#undef SYSTOLE_OPERATOR_VALUE
+        SYSTOLE_OP_CUSTOM = 32,
+};
+
+// Options of all operators in one struct; those that an operator does not have are 0 (dilation and stride: 1).
+struct systole_options {
+    int32_t stride_h, stride_w, dilation_h, dilation_w;
+    int32_t filter_h, filter_w; // pooling
+    int32_t depth_multiplier;
+    enum systole_padding padding;
+    enum systole_activation activation;
+    bool keep_dims; // MEAN, FULLY_CONNECTED keep_num_dims
+    int32_t weights_format; // FULLY_CONNECTED; 0: plain
+    float beta;     // SOFTMAX
+    int32_t axis;
+    int32_t new_shape[SYSTOLE_MAX_RANK];
+    int32_t new_rank; // RESHAPE; 0: the second input tells
+};
+
+struct systole_operator {
+    int32_t code; // BuiltinOperator
+    int32_t version;
+    char *custom_name; // of a custom operator, else NULL
+    int32_t *inputs;   // tensor indices; -1: an optional input left out
+    int32_t *outputs;
+    uint32_t input_count, output_count;
+    struct systole_options options;
+};
+
+// One subgraph (the first); others are refused as unsupported.
+struct systole_graph {
+    struct systole_tensor *tensors;
+    struct systole_operator *operators; // in execution order
+    int32_t *inputs, *outputs;
+    uint32_t tensor_count, operator_count, input_count, output_count;
+    char name[128];
+    void *storage; // the file's bytes, for graph_write
+    size_t storage_size;
+};
+
+// Reads untrusted bytes (copied): FlatBuffers' verifier, then every index, shape (all dimensions at least 1, product
+// below 2^31 bytes), buffer size and quantisation vector is checked, so that who uses a graph need not. Operators must
+// be in an executable order. `name` is used in diagnostics. On failure *graph is empty.
+enum systole_status systole_graph_read(const uint8_t *bytes, size_t size, const char *name, struct systole_graph *graph,
+                                       struct systole_diagnostic *diagnostic);
+enum systole_status systole_graph_read_file(const char *path, struct systole_graph *graph,
+                                            struct systole_diagnostic *diagnostic);
+// Writes a .tflite to malloc'ed bytes. keep[t] false: a constant tensor's data is left out (NULL keeps all).
+// Reading such a file again gives the tensor data NULL.
+enum systole_status systole_graph_write(const struct systole_graph *graph, const bool *keep, uint8_t **bytes,
+                                        size_t *size, struct systole_diagnostic *diagnostic);
+void systole_graph_free(struct systole_graph *graph); // members only; may be called twice
+
+const char *systole_operator_name(int32_t code);  // "CONV_2D"; unlisted: "OPERATOR_77"
+size_t systole_tensor_elements(const struct systole_tensor *tensor);
+// Output size and padding before of SAME / VALID (TensorFlow's rule), for one axis.
+int32_t systole_output_extent(enum systole_padding padding, int32_t input, int32_t filter, int32_t stride,
+                              int32_t dilation);
+int32_t systole_padding_before(enum systole_padding padding, int32_t input, int32_t filter, int32_t stride,
+                               int32_t dilation, int32_t output);
+// Multiply-accumulates of an operator (convolutions and fully connected; 0 for others).
+uint64_t systole_operator_macs(const struct systole_graph *graph, uint32_t operator_index);
+// Smallest and largest quantised output under a fused activation (CalculateActivationRangeQuantized).
+void systole_activation_range(const struct systole_tensor *output, enum systole_activation activation, int32_t *low,
+                              int32_t *high);
+
+#endif

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// The device in software: an accelerator (functional model or Verilated RTL) behind a USB device.
+#ifndef SYSTOLE_DEVICE_H
+#define SYSTOLE_DEVICE_H
+
+#include "transport.h"
+#include "systole_spec.h"
+
+// ---- An accelerator at its boundary: register bus, byte stream in, byte stream out, events, interrupt. One clock.
+// Filled by functional_model.c and by the Verilator shim (verilator_shim.cc, one shared object a target, which exports
+// `systole_rtl_create` with the signature of systole_accelerator_create_function).
+struct systole_accelerator;
+struct systole_accelerator_functions {
+    // Runs at most `cycles` cycles; may stop early when an event is ready, the stream out is full or nothing is left to
+    // do. Takes bytes from the stream set by push_stream at the link's rate. Returns the cycles that passed.
+    uint64_t (*run)(struct systole_accelerator *accelerator, uint64_t cycles);
+    // Room-limited FIFOs in front of the link. Return the bytes taken / given.
+    size_t (*push_stream)(struct systole_accelerator *accelerator, const uint8_t *bytes, size_t size);
+    size_t (*pull_stream)(struct systole_accelerator *accelerator, uint8_t *bytes, size_t size);
+    bool (*pull_event)(struct systole_accelerator *accelerator, struct systole_event *event);
+    uint64_t (*read_register)(struct systole_accelerator *accelerator, uint32_t address);
+    void (*write_register)(struct systole_accelerator *accelerator, uint32_t address, uint64_t value);
+    bool (*interrupt)(struct systole_accelerator *accelerator);
+    bool (*idle)(struct systole_accelerator *accelerator); // nothing in any stream, queue or unit
+    void (*reset)(struct systole_accelerator *accelerator);
+    void (*observe)(struct systole_accelerator *accelerator, const struct systole_observer *observer);
+    void (*peek)(struct systole_accelerator *accelerator, uint32_t word, uint32_t words, uint8_t *bytes);
+    uint64_t (*cycle)(struct systole_accelerator *accelerator); // since creation
+    void (*destroy)(struct systole_accelerator *accelerator);
+};
+struct systole_accelerator {
+    const struct systole_accelerator_functions *functions;
+};
+typedef enum systole_status (*systole_accelerator_create_function)(const struct systole_target *target,
+                                                                   struct systole_accelerator **accelerator,
+                                                                   struct systole_diagnostic *diagnostic);
+
+// The functional model. order_seed 0: commands run in the order of the cycle model's clock; otherwise in a random order
+// that the tokens allow, so that a missing token shows.
+enum systole_status systole_functional_model_create(const struct systole_target *target, uint64_t order_seed,
+                                                    struct systole_accelerator **accelerator,
+                                                    struct systole_diagnostic *diagnostic);
+// Executes one command on memory of `words` words, addresses already resolved through `windows`; pure. False: it
+// reached outside a window or a field is bad (*error, *detail as in an event). The lockstep test calls this.
+bool systole_execute_command(const struct systole_target *target, const struct systole_command *command,
+                             const struct systole_region_window windows[SYSTOLE_REGIONS], uint8_t *memory,
+                             uint32_t *error, uint32_t *detail);
+
+// Loads build/rtl/systole_rtl_TARGETID.so (8 hex digits) (or $SYSTOLE_RTL_PATH, or beside the binary) and creates the accelerator.
+// Not there: SYSTOLE_UNSUPPORTED with the hint `make rtl TARGET=FILE`.
+enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
+                                       struct systole_diagnostic *diagnostic);
+
+// ---- The USB device in front of an accelerator: descriptors, boot and application personality, control requests,
+// endpoints. Byte-exact at the level of USB transfers; used by the in-process transport and by every bus server.
+struct systole_usb_device;
+struct systole_usb_device *systole_usb_device_create(struct systole_accelerator *accelerator,
+                                                     const struct systole_target *target); // takes it over
+void systole_usb_device_free(struct systole_usb_device *device);
+
+enum systole_usb_result {
+    SYSTOLE_USB_DONE,  // *actual bytes moved
+    SYSTOLE_USB_NAK,   // nothing now; ask again after systole_usb_device_run
+    SYSTOLE_USB_STALL, // refused
+};
+// setup: 8 bytes. data: wLength bytes in or out.
+enum systole_usb_result systole_usb_control(struct systole_usb_device *device, const uint8_t *setup, uint8_t *data,
+                                            size_t *actual);
+// Bulk OUT may take a part (*actual < size: offer the rest later).
+enum systole_usb_result systole_usb_out(struct systole_usb_device *device, uint8_t endpoint, const uint8_t *bytes,
+                                        size_t size, size_t *actual);
+// *short_packet: the transfer ends here although the buffer is not full.
+enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_t endpoint, uint8_t *bytes,
+                                       size_t size, size_t *actual, bool *short_packet);
+// Lets the accelerator run a slice of cycles; false: it was idle.
+bool systole_usb_device_run(struct systole_usb_device *device, uint64_t cycles);
+void systole_usb_device_bus_reset(struct systole_usb_device *device);
+// True once after the device asked to re-enumerate (personality changed); product id by systole_usb_product.
+bool systole_usb_device_reenumerates(struct systole_usb_device *device);
+uint16_t systole_usb_product(const struct systole_usb_device *device);
+// Device descriptor followed by the configuration, as usbfs and sysfs show them; returns the size.
+size_t systole_usb_descriptors(const struct systole_usb_device *device, uint8_t *bytes, size_t size);
+struct systole_accelerator *systole_usb_accelerator(struct systole_usb_device *device);
+
+// ---- Ways to it.
+// In process: the driver's transport straight into the device. Takes the device over.
+enum systole_status systole_in_process_open(struct systole_usb_device *device, const char *name,
+                                            struct systole_transport **transport,
+                                            struct systole_diagnostic *diagnostic);
+// Runs `command` (argv, NULL-terminated) with the device on its USB bus through FUSE on /dev/bus/usb in a private
+// namespace; *exit_status receives the command's. SYSTOLE_UNSUPPORTED where mounting is not permitted.
+enum systole_status systole_serve_fuse(struct systole_usb_device *device, char *const *command, int *exit_status,
+                                       struct systole_diagnostic *diagnostic);
+
+#endif

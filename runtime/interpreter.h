@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// The CPU's interpreter: runs a graph, or single operators of it, with the reference kernels that define what is right.
+#ifndef SYSTOLE_INTERPRETER_H
+#define SYSTOLE_INTERPRETER_H
+
+#include "graph.h"
+
+struct systole_interpreter;
+
+// Plans nothing and checks everything: kinds, types and shapes of operators marked in `run` (NULL: all) must be ones
+// that the kernels know, else SYSTOLE_UNSUPPORTED naming the operator. The graph must outlive the interpreter.
+enum systole_status systole_interpreter_create(const struct systole_graph *graph, const bool *run,
+                                               struct systole_interpreter **interpreter,
+                                               struct systole_diagnostic *diagnostic);
+void systole_interpreter_free(struct systole_interpreter *interpreter);
+
+// The tensor's bytes (dense, row-major, little endian); valid until free. Constants may only be read.
+uint8_t *systole_interpreter_tensor(struct systole_interpreter *interpreter, int32_t tensor);
+
+enum systole_status systole_interpreter_run_operator(struct systole_interpreter *interpreter, uint32_t operator_index,
+                                                     struct systole_diagnostic *diagnostic);
+enum systole_status systole_interpreter_run(struct systole_interpreter *interpreter,
+                                            struct systole_diagnostic *diagnostic);
+
+// Whether a kernel exists for this operator with these types; fills the diagnostic with the reason if not.
+bool systole_interpreter_supports(const struct systole_graph *graph, uint32_t operator_index,
+                                  struct systole_diagnostic *diagnostic);
+
+#endif

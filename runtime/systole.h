@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Systole's public interface: load a model or a program, run it on the CPU or on a device, read results and cycles.
+// Not thread-safe per object; different objects may be used from different threads.
+#ifndef SYSTOLE_H
+#define SYSTOLE_H
+
+#include "driver.h"
+#include "graph.h"
+
+struct systole_session;
+
+// Where device segments run. NULL driver: on the CPU.
+struct systole_session_options {
+    struct systole_driver *driver; // borrowed
+    bool keep_tensors;             // CPU: keep every tensor for systole_session_tensor
+    bool verify;                   // compare every tensor that exists on an in-process device, box by box, as its
+                                   // commands retire, with the CPU's; over USB outputs of segments only
+};
+
+// A .tflite graph on the CPU alone (program NULL), or a program. Both are borrowed. With a program the graph is read
+// from program->model; `graph` then gives the constants that the program does not hold (needed by verify), or NULL.
+enum systole_status systole_session_create(const struct systole_graph *graph, const struct systole_program *program,
+                                           const struct systole_session_options *options,
+                                           struct systole_session **session, struct systole_diagnostic *diagnostic);
+void systole_session_free(struct systole_session *session);
+
+const struct systole_graph *systole_session_graph(const struct systole_session *session);
+// Bytes of a graph input to be filled before, or of a graph output to be read after, an invocation.
+uint8_t *systole_session_input(struct systole_session *session, uint32_t input, size_t *size);
+const uint8_t *systole_session_output(struct systole_session *session, uint32_t output, size_t *size);
+const uint8_t *systole_session_tensor(struct systole_session *session, int32_t tensor, size_t *size);
+
+// Runs once. With `verify`, SYSTOLE_MISMATCH when a tensor differs; the first difference is in the diagnostic and all
+// in the findings.
+enum systole_status systole_session_invoke(struct systole_session *session, struct systole_diagnostic *diagnostic);
+
+// What verification saw of one tensor.
+enum systole_finding_kind { SYSTOLE_FINDING_EQUAL, SYSTOLE_FINDING_DIFFERENT, SYSTOLE_FINDING_NOT_ON_DEVICE };
+struct systole_finding {
+    int32_t tensor, operator_index;
+    uint8_t kind;
+    uint64_t element; // first difference, index in the dense tensor
+    int32_t expected, found;
+    int32_t segment;
+    uint32_t command;
+    uint64_t cycle;
+};
+const struct systole_finding *systole_session_findings(const struct systole_session *session, uint32_t *count);
+
+// Device cycles of the last invocation: sums over segments.
+struct systole_session_cycles {
+    uint64_t total, cold; // cold: first invocation, from an empty device to the last byte out; 0 if not known
+    uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS];
+    uint64_t *operators; // one an operator of the model: cycles in which it was the oldest not yet retired; may be NULL
+    uint32_t operator_count;
+};
+const struct systole_session_cycles *systole_session_cycles(const struct systole_session *session);
+
+#endif

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// The user-space driver: life cycle of one device behind a transport. One thread a device; nothing here blocks longer
+// than the deadline of the call. All calls return a status whose comment in status.h says what a retry needs.
+#ifndef SYSTOLE_DRIVER_H
+#define SYSTOLE_DRIVER_H
+
+#include "program/program.h"
+#include "transport.h"
+
+struct systole_driver;
+
+struct systole_driver_options {
+    uint32_t silence_ms;      // longest silence of the device on any wait; 0: 10,000
+    uint64_t cycle_margin;    // a run may take predicted_cycles * this; 0: 16
+    size_t chunk_bytes;       // largest bulk transfer; 0: 1 MiB
+    uint32_t queue_depth;     // transfers in flight an endpoint; 0: 4
+    bool trace_retirements;   // ask for an event a retired command
+};
+
+// Boot personality -> firmware by DFU -> re-enumeration -> application personality -> capabilities read and compared
+// with `target` (SYSTOLE_DEVICE_MISMATCH names both). A device already in application personality is reset and used.
+// `firmware`/`size`: image as systole_firmware_build makes it. Takes the transport over also when it fails.
+enum systole_status systole_driver_open(struct systole_transport *transport, const struct systole_target *target,
+                                        const uint8_t *firmware, size_t size,
+                                        const struct systole_driver_options *options, struct systole_driver **driver,
+                                        struct systole_diagnostic *diagnostic);
+void systole_driver_close(struct systole_driver *driver); // NULL is fine
+
+// The firmware image of a target: opcode table with version, target id and CRC. malloc'ed.
+enum systole_status systole_firmware_build(const struct systole_target *target, uint8_t **image, size_t *size);
+
+// Puts a segment's program and parameters on the device and reserves its activations, inputs and outputs. They stay
+// until unloaded or the device is reset (the driver loads them again by itself after a recovery). The segment must
+// outlive the handle.
+typedef uint32_t systole_loaded;
+enum systole_status systole_driver_load(struct systole_driver *driver, const struct systole_segment *segment,
+                                        systole_loaded *loaded, struct systole_diagnostic *diagnostic);
+enum systole_status systole_driver_unload(struct systole_driver *driver, systole_loaded loaded);
+
+struct systole_retired { // one retired command, when traced
+    uint32_t command, unit;
+    uint64_t cycle;
+};
+
+// One inference. The caller owns it and all buffers until it is complete.
+struct systole_request {
+    const uint8_t *const *inputs; // words of each segment input, as systole_placement_pack makes them
+    uint8_t *const *outputs;      // words of each segment output
+    void (*complete)(struct systole_request *request); // may be NULL; called from poll or wait
+    void *context;
+    // Filled before completion:
+    enum systole_status status;
+    struct systole_diagnostic diagnostic;
+    uint64_t cycles;      // doorbell to run_complete, in device cycles
+    uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS];
+    struct systole_retired *retired; // trace_retirements: in order of retirement; freed by systole_request_clear
+    uint32_t retired_count;
+    void *detail; // the driver's
+};
+void systole_request_clear(struct systole_request *request);
+
+// Never blocks: queues the inputs, the launch and the reads of the outputs. Several may be in flight.
+enum systole_status systole_driver_submit(struct systole_driver *driver, systole_loaded loaded,
+                                          struct systole_request *request);
+// Lets the device work for at most timeout_ms; completes what is complete.
+enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t timeout_ms);
+// Polls until the request is complete (or the deadline completes it with DEVICE_TIMEOUT); returns its status.
+enum systole_status systole_driver_wait(struct systole_driver *driver, struct systole_request *request);
+// Ends a request early: the device is reset, other requests are replayed, this one completes with SYSTOLE_CANCELLED.
+enum systole_status systole_driver_cancel(struct systole_driver *driver, struct systole_request *request);
+// Reset, firmware, parameters again. Outstanding requests complete with SYSTOLE_CANCELLED.
+enum systole_status systole_driver_reset(struct systole_driver *driver, struct systole_diagnostic *diagnostic);
+
+enum systole_status systole_driver_read_register(struct systole_driver *driver, uint32_t address, uint64_t *value);
+enum systole_status systole_driver_write_register(struct systole_driver *driver, uint32_t address, uint64_t value);
+struct systole_transport *systole_driver_transport(struct systole_driver *driver);
+
+// A transport over libusb-1.0 (libusb_transport.c): the index-th Systole device, in either personality.
+enum systole_status systole_libusb_open(uint32_t index, struct systole_transport **transport,
+                                        struct systole_diagnostic *diagnostic);
+
+#endif

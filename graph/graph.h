@@ -90,9 +90,9 @@ struct systole_options {
     int32_t depth_multiplier;
     enum systole_padding padding;
     enum systole_activation activation;
-    bool keep_dims; // MEAN, FULLY_CONNECTED keep_num_dims
+    bool keep_dims;         // MEAN, FULLY_CONNECTED keep_num_dims
     int32_t weights_format; // FULLY_CONNECTED; 0: plain
-    float beta;     // SOFTMAX
+    float beta;             // SOFTMAX
     int32_t axis;
     int32_t new_shape[SYSTOLE_MAX_RANK];
     int32_t new_rank; // RESHAPE; 0: the second input tells
@@ -132,7 +132,7 @@ enum systole_status systole_graph_write(const struct systole_graph *graph, const
                                         size_t *size, struct systole_diagnostic *diagnostic);
 void systole_graph_free(struct systole_graph *graph); // members only; may be called twice
 
-const char *systole_operator_name(int32_t code);  // "CONV_2D"; unlisted: "OPERATOR_77"
+const char *systole_operator_name(int32_t code); // "CONV_2D"; unlisted: "OPERATOR_77"
 size_t systole_tensor_elements(const struct systole_tensor *tensor);
 // Output size and padding before of SAME / VALID (TensorFlow's rule), for one axis.
 int32_t systole_output_extent(enum systole_padding padding, int32_t input, int32_t filter, int32_t stride,

@@ -4,8 +4,8 @@
 #ifndef SYSTOLE_DEVICE_H
 #define SYSTOLE_DEVICE_H
 
-#include "transport.h"
 #include "systole_spec.h"
+#include "transport.h"
 
 // ---- An accelerator at its boundary: register bus, byte stream in, byte stream out, events, interrupt. One clock.
 // Filled by functional_model.c and by the Verilator shim (verilator_shim.cc, one shared object a target, which exports
@@ -47,8 +47,8 @@ bool systole_execute_command(const struct systole_target *target, const struct s
                              const struct systole_region_window windows[SYSTOLE_REGIONS], uint8_t *memory,
                              uint32_t *error, uint32_t *detail);
 
-// Loads build/rtl/systole_rtl_TARGETID.so (8 hex digits) (or $SYSTOLE_RTL_PATH, or beside the binary) and creates the accelerator.
-// Not there: SYSTOLE_UNSUPPORTED with the hint `make rtl TARGET=FILE`.
+// Loads build/rtl/systole_rtl_TARGETID.so (8 hex digits) (or $SYSTOLE_RTL_PATH, or beside the binary) and creates the
+// accelerator. Not there: SYSTOLE_UNSUPPORTED with the hint `make rtl TARGET=FILE`.
 enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
                                        struct systole_diagnostic *diagnostic);
 
@@ -71,8 +71,8 @@ enum systole_usb_result systole_usb_control(struct systole_usb_device *device, c
 enum systole_usb_result systole_usb_out(struct systole_usb_device *device, uint8_t endpoint, const uint8_t *bytes,
                                         size_t size, size_t *actual);
 // *short_packet: the transfer ends here although the buffer is not full.
-enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_t endpoint, uint8_t *bytes,
-                                       size_t size, size_t *actual, bool *short_packet);
+enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_t endpoint, uint8_t *bytes, size_t size,
+                                       size_t *actual, bool *short_packet);
 // Lets the accelerator run a slice of cycles; false: it was idle.
 bool systole_usb_device_run(struct systole_usb_device *device, uint64_t cycles);
 void systole_usb_device_bus_reset(struct systole_usb_device *device);

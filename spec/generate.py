@@ -126,7 +126,7 @@ def c_header(s):
     for k, v in s.framing["magic"].items():
         o.append(f"#define SYSTOLE_{k.upper()}_MAGIC 0x{v:x}u")
     o.append("")
-    enum(o, "request", [(n, u["value"]) for n, u in s.framing["requests"].items()])
+    enum(o, "usb_request", [(n, u["value"]) for n, u in s.framing["requests"].items()])
     enum(o, "frame", [(n, "0x%02x" % u["value"]) for n, u in s.framing["frame_kinds"].items()])
     enum(o, "frame_flag", [(n, "1 << %d" % u["bit"]) for n, u in s.framing["frame_flags"].items()])
     enum(o, "event_kind", [(n, u["value"]) for n, u in s.framing["event_kinds"].items()])

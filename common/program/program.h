@@ -11,7 +11,8 @@
 #define SYSTOLE_PROGRAM_VERSION 1u
 
 enum systole_layout {
-    SYSTOLE_LAYOUT_TILED,  // element (y, x, c): word tile(c)*tile_stride + y*row_stride + x*pixel_stride, lane c % columns
+    SYSTOLE_LAYOUT_TILED,  // element (y, x, c): word tile(c)*tile_stride + y*row_stride + x*pixel_stride, lane c %
+                           // columns
     SYSTOLE_LAYOUT_PACKED, // element (y, x, c): byte y*row_stride*columns + x*channels + c
 };
 

@@ -256,10 +256,10 @@ _Static_assert(offsetof(struct systole_command, body.elementwise.output_shift) =
 #define SYSTOLE_FIRMWARE_MAGIC 0x46535953u
 #define SYSTOLE_PROGRAM_MAGIC 0x31535953u
 
-enum systole_request {
-    SYSTOLE_REQUEST_READ_REGISTER = 1,
-    SYSTOLE_REQUEST_WRITE_REGISTER = 2,
-    SYSTOLE_REQUEST_DEVICE_RESET = 3,
+enum systole_usb_request {
+    SYSTOLE_USB_REQUEST_READ_REGISTER = 1,
+    SYSTOLE_USB_REQUEST_WRITE_REGISTER = 2,
+    SYSTOLE_USB_REQUEST_DEVICE_RESET = 3,
 };
 
 enum systole_frame {

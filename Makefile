@@ -49,9 +49,35 @@ SCHEMA_HEADERS := $(patsubst %.fbs,$(BUILD)/gen/%_generated.h,$(notdir $(SCHEMAS
 TEST_SUPPORT := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 
-.PHONY: all help deps systole rtl test gen check-gen lint clean
+.PHONY: all help deps demo test test-sanitized systole rtl rtl-lint gen check-gen lint clean
 .SECONDARY:
 all: systole
+
+help:
+	@echo "make demo            a picture of a digit through compiler, driver and RTL, checked against the CPU"
+	@echo "make test            every test (both install what they need from Debian's packages)"
+	@echo "make systole         build/bin/systole"
+	@echo "make rtl [TARGET=F]  Verilated models of the presets, or of a target file"
+	@echo "make lint check-gen  formatting, static analysis, Verilator's lint; are generated files fresh"
+	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
+
+# Debian's packages, installed when one is missing.
+PACKAGES := gcc g++ make pkg-config python3 verilator flatbuffers-compiler libflatbuffers-dev libjansson-dev \
+  libusb-1.0-0-dev libfuse3-dev check zlib1g-dev
+LINT_PACKAGES := clang-format clang-tidy cppcheck
+define INSTALL_PACKAGES
+missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+  if [ "$$(id -u)" = 0 ]; then run=; elif command -v sudo >/dev/null; then run=sudo; \
+  else echo "make: missing packages:$$missing; install them, or let make do it as root or with sudo" >&2; exit 1; fi; \
+  echo "installing$$missing"; \
+  $$run env DEBIAN_FRONTEND=noninteractive sh -c "apt-get -qq update && apt-get -qq install -y --no-install-recommends$$missing >/dev/null" || \
+  { echo "make: these packages could not be installed:$$missing" >&2; exit 1; }; \
+fi
+endef
+deps:
+	@$(call INSTALL_PACKAGES,$(PACKAGES))
 
 systole: $(SYSTOLE)
 
@@ -84,10 +110,41 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.c.o $(TEST_SUPPORT) $(LIBRARY)
 # One Verilated shared object a target.
 include rtl/rtl.mk
 
+demo: deps
+	@$(MAKE) --no-print-directory demo-run
+demo-run: $(SYSTOLE) $(RTL_PRESETS)
+	@examples/digits/demo.sh $(SYSTOLE)
+
+# Tests run one after another: some measure nothing but deadlines, and two cores are what many machines have.
+TEST_LIMIT ?= 600
+test: deps
+	@$(MAKE) --no-print-directory test-run
+test-run: $(SYSTOLE) $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
+	@SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS) $(RTL_TESTS) $(wildcard tests/cli/test_*.sh)
+
+# The models of the RTL are those of the plain build.
+SANITIZED := BUILD=$(BUILD)/sanitized OPTIMISE=-O1 SANITIZE=address,undefined
+test-sanitized: $(RTL_PRESETS)
+	@$(MAKE) --no-print-directory $(SANITIZED) test-sanitized-run
+test-sanitized-run: $(SYSTOLE) $(TESTS)
+	@SYSTOLE_RTL_PATH=$(dir $(BUILD))rtl SYSTOLE_SANITIZED=1 SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS)
+
 gen:
 	python3 spec/generate.py
 check-gen:
 	python3 spec/generate.py --check
+
+C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc' | grep -v '^spec/gen/')
+TIDY_FILES = $(filter %.c,$(C_FILES))
+lint: deps
+	@$(call INSTALL_PACKAGES,$(LINT_PACKAGES))
+	clang-format --dry-run -Werror $(C_FILES)
+	@$(MAKE) --no-print-directory rtl-lint
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance --inline-suppr \
+	  --suppress=missingIncludeSystem -Ispec/gen $(filter-out tests/%,$(TIDY_FILES))
+	@echo "clang-tidy $(words $(TIDY_FILES)) files"
+	@printf '%s\n' $(TIDY_FILES) | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE $(INCLUDE_all) \
+	  -Itests/support $(USB_CFLAGS) $(FUSE_CFLAGS) 2>/dev/null || { echo "clang-tidy: failed in: $$*"; exit 255; }' tidy
 
 clean:
 	rm -rf $(BUILD)

@@ -13,7 +13,7 @@ enum systole_status systole_target_find(const char *name_or_path, struct systole
                                         struct systole_diagnostic *diagnostic);
 
 // rows = columns = a power of two from 4 to 64, weight_port_rows a power of two that divides rows, banks a power of
-// two that is at least weight_port_rows and 8, cores 1, taps 1 to 16, accumulators 16 to 65,536, scratchpad a multiple
+// two that is at least weight_port_rows and 8, cores 1, taps 1 to 16, accumulators 16 to 65,535, scratchpad a multiple
 // of banks * columns up to 1 GiB ...: SYSTOLE_BAD_ARGUMENT and a text that names the parameter.
 enum systole_status systole_target_check(const struct systole_target *target, struct systole_diagnostic *diagnostic);
 

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+#include "fixed_point.h"
+
+#include <math.h>
+
+struct systole_multiplier systole_quantize_multiplier(double real) {
+    struct systole_multiplier result = {0, 0};
+    // Scales are positive and finite where they come from files that were checked; anything else rescales to nothing.
+    if (!(real > 0.0) || !isfinite(real)) {
+        return result;
+    }
+    int exponent = 0;
+    double significand = frexp(real, &exponent);
+    int64_t fixed = llround(significand * 2147483648.0);
+    if (fixed == (int64_t)1 << 31) {
+        fixed /= 2;
+        exponent++;
+    }
+    if (exponent < -31) {
+        return result;
+    }
+    if (exponent > 30) {
+        exponent = 30;
+        fixed = INT32_MAX;
+    }
+    result.multiplier = (int32_t)fixed;
+    result.shift = exponent;
+    return result;
+}

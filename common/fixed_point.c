@@ -28,3 +28,14 @@ struct systole_multiplier systole_quantize_multiplier(double real) {
     result.shift = exponent;
     return result;
 }
+
+struct systole_multiplier systole_mean_multiplier(double real, uint32_t count) {
+    struct systole_multiplier result = systole_quantize_multiplier(real);
+    int32_t fold = 31 - __builtin_clz(count); // floor(log2(count)): the quotient keeps at least 30 significant bits
+    if (fold > 31 + result.shift) {
+        fold = 31 + result.shift;
+    }
+    result.multiplier = (int32_t)(((int64_t)result.multiplier << fold) / count);
+    result.shift -= fold;
+    return result;
+}

@@ -17,6 +17,11 @@ struct systole_multiplier {
 // gives {0, 0}; above 30 saturates to {INT32_MAX, 30}.
 struct systole_multiplier systole_quantize_multiplier(double real);
 
+// The multiplier of a mean over `count` elements (at least 1): `real` is input scale / output scale, and 1 / count is
+// folded into the significand, truncating, as reduce.h QuantizedMeanOrSum does. The output is
+// requantise(sum of (q - input zero point)) + output zero point. The shift stays within -31 .. 30.
+struct systole_multiplier systole_mean_multiplier(double real, uint32_t count);
+
 // gemmlowp SaturatingRoundingDoublingHighMul: round(a * b / 2^31), ties away from zero, saturating only
 // INT32_MIN * INT32_MIN.
 static inline int32_t systole_rounding_doubling_high_multiply(int32_t a, int32_t b) {

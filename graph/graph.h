@@ -69,6 +69,7 @@ enum systole_activation {
     X(MAX_POOL_2D, 17)                                                                                                 \
     X(MUL, 18)                                                                                                         \
     X(RELU, 19)                                                                                                        \
+    X(RELU_N1_TO_1, 20)                                                                                                \
     X(RELU6, 21)                                                                                                       \
     X(RESHAPE, 22)                                                                                                     \
     X(SOFTMAX, 25)                                                                                                     \

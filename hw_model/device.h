@@ -64,7 +64,8 @@ enum systole_usb_result {
     SYSTOLE_USB_NAK,   // nothing now; ask again after systole_usb_device_run
     SYSTOLE_USB_STALL, // refused
 };
-// setup: 8 bytes. data: wLength bytes in or out.
+// setup: 8 bytes. data: wLength bytes in or out. A device that has just been created, reset or re-enumerated is not
+// configured: who plays the host's kernel sends SET_CONFIGURATION(1) when it attaches, else the endpoints stall.
 enum systole_usb_result systole_usb_control(struct systole_usb_device *device, const uint8_t *setup, uint8_t *data,
                                             size_t *actual);
 // Bulk OUT may take a part (*actual < size: offer the rest later).

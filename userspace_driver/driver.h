@@ -13,7 +13,7 @@ struct systole_driver;
 struct systole_driver_options {
     uint32_t silence_ms;    // longest silence of the device on any wait; 0: 10,000
     uint64_t cycle_margin;  // a run may take predicted_cycles * this; 0: 16
-    size_t chunk_bytes;     // largest bulk transfer; 0: 1 MiB
+    size_t chunk_bytes;     // largest bulk transfer; 0: 256 KiB
     uint32_t queue_depth;   // transfers in flight an endpoint; 0: 4
     bool trace_retirements; // ask for an event a retired command
 };
@@ -52,6 +52,8 @@ struct systole_request {
     // Filled before completion:
     enum systole_status status;
     struct systole_diagnostic diagnostic;
+    uint32_t token;  // of the last launch, set before its doorbell; observers of retirements see it
+    struct systole_region_window windows[SYSTOLE_REGIONS]; // of the last launch, in absolute words
     uint64_t cycles; // doorbell to run_complete, in device cycles
     uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS];
     struct systole_retired *retired; // trace_retirements: in order of retirement; freed by systole_request_clear

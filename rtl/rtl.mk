@@ -1,3 +1,107 @@
-# Verilated targets; see docs/rtl.md.
-rtl:
-	@echo "rtl: not here yet"; false
+# RTL: one Verilated shared object a target, one small program a module test, lint. SPDX-License-Identifier: Apache-2.0
+#
+#   make rtl                     build/rtl/systole_rtl_TARGETID.so of every preset
+#   make rtl TARGET=NAME|FILE    of one target
+#   make rtl-tests               build/tests/rtl/test_NAME of every tests/rtl/test_NAME.cc with rtl/NAME.sv as top
+#   make rtl-lint                verilator --lint-only -Wall: the top of every preset, each module alone
+#
+# The shared objects are made for the machine that builds them (RTL_MARCH); nothing else links to them.
+# A module test names its parameters in a line `// Parameters: -GCOLUMNS=16 ...`.
+
+VERILATOR ?= verilator
+RTL_MARCH ?= native
+RTL_DIR := $(BUILD)/rtl
+RTL_PACKAGE := spec/gen/systole_pkg.sv
+RTL_SOURCES := $(sort $(wildcard rtl/*.sv))
+RTL_PRESETS := $(patsubst spec/targets/%.json,%,$(sort $(wildcard spec/targets/*.json)))
+RTL_WAIVERS := rtl/waivers.vlt
+RTL_FLAGS := --cc -O3 --x-assign fast --x-initial fast --noassert --unroll-stmts 1 -Wno-fatal -Wno-lint -Wno-style
+RTL_TEST_FLAGS := --cc --assert --x-assign unique --x-initial unique -Wno-fatal -Wno-lint -Wno-style
+RTL_CXX := g++
+RTL_CXXFLAGS := -std=gnu++17 -fPIC -fvisibility=hidden -ffp-contract=off
+RTL_FAST := -O3 -march=$(RTL_MARCH)
+VERILATOR_INCLUDE = $(shell $(VERILATOR) --getenv VERILATOR_ROOT)/include
+RTL_INCLUDES = -I$(VERILATOR_INCLUDE) -I$(VERILATOR_INCLUDE)/vltstd -Ispec/gen -Icommon -Ihw_model
+RTL_DEFINES := -DVERILATOR=1 -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0 -DVM_TRACE_FST=0 -DVM_TRACE_VCD=0
+
+# TARGET=NAME or a file; a file's objects lie in a directory named by its id.
+ifdef TARGET
+  ifneq ($(filter $(TARGET),$(RTL_PRESETS)),)
+    RTL_TARGETS := $(TARGET)
+  else
+    RTL_TARGET_ID := $(shell python3 spec/generate.py --parameters '$(TARGET)' | sed -n "s/.*32.'h//p")
+    RTL_TARGETS := $(if $(RTL_TARGET_ID),file_$(RTL_TARGET_ID),$(error $(TARGET) is no preset and no target file))
+  endif
+else
+  RTL_TARGETS := $(RTL_PRESETS)
+endif
+rtl_target_file = $(if $(filter file_%,$(1)),$(TARGET),spec/targets/$(1).json)
+
+.PHONY: rtl rtl-tests rtl-lint
+rtl: $(patsubst %,$(RTL_DIR)/%/systole_rtl.so,$(RTL_TARGETS))
+
+# The simulator's runtime, once for the shared objects and once, cheaply, for the module tests.
+$(RTL_DIR)/runtime_fast/%.o: RTL_LEVEL = $(RTL_FAST)
+$(RTL_DIR)/runtime_test/%.o: RTL_LEVEL = -O1
+RTL_RUNTIME_FAST := $(patsubst %,$(RTL_DIR)/runtime_fast/%.o,verilated verilated_threads)
+RTL_RUNTIME_TEST := $(patsubst %,$(RTL_DIR)/runtime_test/%.o,verilated verilated_threads)
+$(RTL_RUNTIME_FAST) $(RTL_RUNTIME_TEST): rtl/rtl.mk
+	@mkdir -p $(@D)
+	$(RTL_CXX) $(RTL_CXXFLAGS) $(RTL_LEVEL) $(RTL_DEFINES) $(RTL_INCLUDES) \
+	  -c $(VERILATOR_INCLUDE)/$(basename $(@F)).cpp -o $@
+
+# Verilated sources, then what Verilator's own makefile makes of them, then the shim, then the shared object under
+# its target's name and its id.
+.SECONDEXPANSION:
+$(RTL_DIR)/%/Vsystole_rtl.mk: $$(call rtl_target_file,$$*) $(RTL_SOURCES) $(RTL_PACKAGE) spec/generate.py rtl/rtl.mk
+	@mkdir -p $(@D)
+	eval $(VERILATOR) $(RTL_FLAGS) --Mdir $(@D) --top-module systole_rtl -y rtl +libext+.sv \
+	  $$(python3 spec/generate.py --parameters '$<') $(RTL_PACKAGE) rtl/systole_rtl.sv
+	@touch $@
+
+$(RTL_DIR)/%/Vsystole_rtl__ALL.a: $(RTL_DIR)/%/Vsystole_rtl.mk
+	$(MAKE) -C $(@D) -f Vsystole_rtl.mk Vsystole_rtl__ALL.a CXX=$(RTL_CXX) LINK=$(RTL_CXX) \
+	  OPT_FAST='$(RTL_FAST)' OPT_SLOW='-O1' OPT_GLOBAL='-O1' USER_CPPFLAGS='$(RTL_CXXFLAGS)'
+	@touch $@
+
+$(RTL_DIR)/%/verilator_shim.o: hw_model/verilator_shim.cc $(RTL_DIR)/%/Vsystole_rtl.mk $(wildcard hw_model/device.h \
+  common/transport.h spec/gen/systole_spec.h)
+	$(RTL_CXX) $(RTL_CXXFLAGS) $(WARNINGS) $(RTL_FAST) $(RTL_DEFINES) -isystem $(VERILATOR_INCLUDE) \
+	  -isystem $(@D) -Ispec/gen -Icommon -Ihw_model -c $< -o $@
+
+$(RTL_DIR)/%/systole_rtl.so: $(RTL_DIR)/%/verilator_shim.o $(RTL_DIR)/%/Vsystole_rtl__ALL.a $(RTL_RUNTIME_FAST)
+	$(RTL_CXX) -shared -Wl,-Bsymbolic -Wl,-z,defs -o $@ $^ -lpthread
+	ln -f $@ $(RTL_DIR)/systole_rtl_$$(python3 spec/generate.py --parameters '$(call rtl_target_file,$*)' | \
+	  sed -n "s/.*32.'h//p").so
+
+# Module tests. Verilator's own dependency file says which modules each one contains.
+RTL_TEST_SOURCES := $(sort $(wildcard tests/rtl/test_*.cc))
+RTL_TESTS := $(patsubst tests/rtl/%.cc,$(BUILD)/tests/rtl/%,$(RTL_TEST_SOURCES))
+rtl-tests: $(RTL_TESTS)
+
+$(RTL_DIR)/tests/%.mk: rtl/%.sv tests/rtl/test_%.cc $(RTL_PACKAGE) rtl/rtl.mk
+	@mkdir -p $(RTL_DIR)/tests/$*
+	$(VERILATOR) $(RTL_TEST_FLAGS) --MMD --Mdir $(RTL_DIR)/tests/$* --top-module $* -y rtl +libext+.sv \
+	  $$(sed -n 's|^// Parameters: ||p' tests/rtl/test_$*.cc) $(RTL_PACKAGE) $<
+	@sed 's|^[^:]*:|$@:|' $(RTL_DIR)/tests/$*/V$*__ver.d | tr ' ' '\n' | grep -v '^/' | tr '\n' ' ' > $(RTL_DIR)/tests/$*.d
+	@touch $@
+
+$(BUILD)/tests/rtl/test_%: $(RTL_DIR)/tests/%.mk tests/rtl/test_%.cc tests/rtl/rtl_testing.h $(RTL_RUNTIME_TEST)
+	@mkdir -p $(@D)
+	$(MAKE) -C $(RTL_DIR)/tests/$* -f V$*.mk V$*__ALL.a CXX=$(RTL_CXX) LINK=$(RTL_CXX) \
+	  OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 USER_CPPFLAGS='$(RTL_CXXFLAGS)'
+	$(RTL_CXX) $(RTL_CXXFLAGS) $(WARNINGS) -O1 -g $(RTL_DEFINES) -isystem $(VERILATOR_INCLUDE) \
+	  -isystem $(RTL_DIR)/tests/$* -Itests/rtl -Ispec/gen -Icommon tests/rtl/test_$*.cc $(RTL_DIR)/tests/$*/V$*__ALL.a \
+	  $(RTL_RUNTIME_TEST) -lpthread -o $@
+
+-include $(wildcard $(RTL_DIR)/tests/*.d)
+
+# Waivers, each with its reason, are in one file.
+rtl-lint:
+	@set -e; for preset in $(RTL_PRESETS); do echo "lint systole_rtl $$preset"; \
+	  eval $(VERILATOR) --lint-only -Wall --top-module systole_rtl -y rtl +libext+.sv \
+	    $$(python3 spec/generate.py --parameters spec/targets/$$preset.json) $(RTL_WAIVERS) $(RTL_PACKAGE) \
+	    rtl/systole_rtl.sv; done; \
+	for module in $(patsubst rtl/%.sv,%,$(RTL_SOURCES)); do echo "lint $$module"; \
+	  $(VERILATOR) --lint-only -Wall --top-module $$module -y rtl +libext+.sv $(RTL_WAIVERS) $(RTL_PACKAGE) \
+	    rtl/$$module.sv; done

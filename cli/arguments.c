@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// One table of options serves every subcommand; each names the ones it takes.
+#include "cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    enum cli_option option;
+    const char *name;
+    int letter; // 0: none
+    const char *argument, *help;
+} table[] = {
+    {CLI_OUTPUT, "output", 'o', "FILE", "where the result goes (default: beside the input)"},
+    {CLI_TARGET, "target", 0, "NAME|FILE", "preset (`systole targets`) or description file; default systole16"},
+    {CLI_DEVICE, "device", 0, "DEVICE", "cpu, model, rtl, usb or usb:N; default model"},
+    {CLI_INPUT, "input", 0, "FILE", "raw little-endian tensor, once for each input of the model in its order"},
+    {CLI_SEED, "seed", 0, "N", "reproducible random inputs; default 1"},
+    {CLI_OUTPUT_DIR, "output-dir", 0, "DIR", "receives output0.bin, output1.bin ..."},
+    {CLI_ALL_TENSORS, "all-tensors", 0, NULL, "also tensorINDEX.bin of every tensor (--device cpu)"},
+    {CLI_REPEAT, "repeat", 0, "N", "run N times; the report has median, minimum and maximum"},
+    {CLI_REPORT, "report", 0, "FILE.json", "everything measured, as JSON"},
+    {CLI_SHOW_OPERATIONS, "show-operations", 's', NULL, "print what runs where, and why"},
+    {CLI_GOLDEN, "golden", 0, "CASE_DIR", "inputN.bin, outputN.bin and layers.tsv to hold CPU and device against"},
+    {CLI_DUMP, "dump-passes", 0, "FILE", "what each pass of the compiler made"},
+};
+#define OPTIONS (sizeof table / sizeof table[0])
+
+static void print_usage(const struct cli_command *command) {
+    printf("usage: systole %s %s\n\n%s\n", command->name, command->usage, command->help);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (command->options & (uint32_t)table[i].option) {
+            char left[64];
+            (void)snprintf(left, sizeof left, "%s--%s%s%s",
+                           table[i].letter == 'o' ? "-o, "
+                           : table[i].letter      ? "-s, "
+                                                  : "",
+                           table[i].name, table[i].argument ? " " : "", table[i].argument ? table[i].argument : "");
+            printf("  %-26s %s\n", left, table[i].help);
+        }
+    }
+}
+
+int cli_error(enum systole_status status, const struct systole_diagnostic *diagnostic) {
+    fflush(stdout);
+    fprintf(stderr, "systole: error: %s", diagnostic->what);
+    if (diagnostic->where[0] != '\0') {
+        fprintf(stderr, " (%s)", diagnostic->where);
+    }
+    if (diagnostic->hint[0] != '\0') {
+        fprintf(stderr, ": %s", diagnostic->hint);
+    }
+    fprintf(stderr, "\n");
+    return systole_exit_code(status);
+}
+
+int cli_usage_error(const struct cli_command *command, const char *format, ...) {
+    struct systole_diagnostic diagnostic = {.hint = ""};
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(diagnostic.what, sizeof diagnostic.what, format, list);
+    va_end(list);
+    (void)snprintf(diagnostic.where, sizeof diagnostic.where, "systole %s", command->name);
+    (void)snprintf(diagnostic.hint, sizeof diagnostic.hint, "see `systole %s --help`", command->name);
+    return cli_error(SYSTOLE_BAD_ARGUMENT, &diagnostic);
+}
+
+static bool parse_number(const char *text, uint32_t minimum, uint32_t *value) {
+    char *end;
+    errno = 0;
+    unsigned long parsed = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || parsed < minimum || parsed > UINT32_MAX) {
+        return false;
+    }
+    *value = (uint32_t)parsed;
+    return true;
+}
+
+bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,
+               int *exit_status) {
+    struct option options[OPTIONS + 2];
+    char letters[2 * OPTIONS + 4] = ":h";
+    size_t count = 0;
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (command->options & (uint32_t)table[i].option) {
+            options[count++] =
+                (struct option){table[i].name, table[i].argument ? required_argument : no_argument, NULL, 256 + (int)i};
+            if (table[i].letter != 0) {
+                size_t n = strlen(letters);
+                letters[n] = (char)table[i].letter;
+                letters[n + 1] = table[i].argument ? ':' : '\0';
+                letters[n + 2] = '\0';
+            }
+        }
+    }
+    options[count++] = (struct option){"help", no_argument, NULL, 'h'};
+    options[count] = (struct option){NULL, 0, NULL, 0};
+    *arguments = (struct cli_arguments){.device = "model", .seed = 1, .repeat = 1};
+    *exit_status = 2;
+    // What stands behind `--` belongs to another program and is not reordered.
+    int mine = argc;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            mine = i;
+            arguments->rest = argv + i + 1;
+            break;
+        }
+    }
+    optind = 0; // glibc: start afresh
+    opterr = 0;
+    int chosen;
+    while ((chosen = getopt_long(mine, argv, letters, options, NULL)) != -1) {
+        if (chosen == 'h') {
+            print_usage(command);
+            *exit_status = 0;
+            return false;
+        }
+        if (chosen == '?' || chosen == ':') {
+            (void)cli_usage_error(command, chosen == '?' ? "unknown option %s" : "option %s needs an argument",
+                                  argv[optind - 1]);
+            return false;
+        }
+        enum cli_option option = CLI_OUTPUT;
+        for (size_t i = 0; i < OPTIONS; i++) {
+            if (chosen == 256 + (int)i || chosen == table[i].letter) {
+                option = table[i].option;
+            }
+        }
+        switch (option) {
+        case CLI_OUTPUT:
+            arguments->output = optarg;
+            break;
+        case CLI_TARGET:
+            arguments->target = optarg;
+            break;
+        case CLI_DEVICE:
+            arguments->device = optarg;
+            break;
+        case CLI_INPUT:
+            if (arguments->input_count == CLI_MAX_INPUTS) {
+                (void)cli_usage_error(command, "more than %d inputs", CLI_MAX_INPUTS);
+                return false;
+            }
+            arguments->inputs[arguments->input_count++] = optarg;
+            break;
+        case CLI_SEED:
+            arguments->seed_given = true;
+            if (!parse_number(optarg, 0, &arguments->seed)) {
+                (void)cli_usage_error(command, "--seed wants a number from 0 to 4294967295, not '%s'", optarg);
+                return false;
+            }
+            break;
+        case CLI_OUTPUT_DIR:
+            arguments->output_dir = optarg;
+            break;
+        case CLI_ALL_TENSORS:
+            arguments->all_tensors = true;
+            break;
+        case CLI_REPEAT:
+            if (!parse_number(optarg, 1, &arguments->repeat) || arguments->repeat > 1000000) {
+                (void)cli_usage_error(command, "--repeat wants a number from 1 to 1000000, not '%s'", optarg);
+                return false;
+            }
+            break;
+        case CLI_REPORT:
+            arguments->report = optarg;
+            break;
+        case CLI_SHOW_OPERATIONS:
+            arguments->show_operations = true;
+            break;
+        case CLI_GOLDEN:
+            arguments->golden = optarg;
+            break;
+        case CLI_DUMP:
+            arguments->dump = optarg;
+            break;
+        }
+    }
+    arguments->positional_count = mine - optind;
+    if (arguments->positional_count < command->minimum || arguments->positional_count > command->maximum) {
+        (void)cli_usage_error(command, arguments->positional_count < command->minimum ? "an argument is missing"
+                                                                                      : "too many arguments");
+        return false;
+    }
+    for (int i = 0; i < arguments->positional_count; i++) {
+        arguments->positional[i] = argv[optind + i];
+    }
+    if (arguments->input_count != 0 && (arguments->seed_given || arguments->golden != NULL)) {
+        (void)cli_usage_error(command, "--input, --seed and --golden exclude each other");
+        return false;
+    }
+    return true;
+}

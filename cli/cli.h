@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// What the subcommands share: arguments, files, models and programs, devices, inputs, reports.
+#ifndef SYSTOLE_CLI_H
+#define SYSTOLE_CLI_H
+
+#include "device.h"
+#include "driver.h"
+#include "graph.h"
+#include "program/program.h"
+#include "systole.h"
+
+// ---- Subcommands: each returns the process's exit status.
+struct cli_command {
+    const char *name;
+    const char *summary;  // one line of `systole --help`
+    const char *usage;    // after the name
+    const char *help;     // what `--help` prints below the usage
+    uint32_t options;     // bits of enum cli_option
+    int minimum, maximum; // positional arguments
+    int (*run)(const struct cli_command *command, int argc, char **argv);
+};
+extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, cli_disassemble, cli_targets,
+    cli_devices, cli_serve;
+
+// ---- Arguments
+enum cli_option {
+    CLI_OUTPUT = 1 << 0,
+    CLI_TARGET = 1 << 1,
+    CLI_DEVICE = 1 << 2,
+    CLI_INPUT = 1 << 3,
+    CLI_SEED = 1 << 4,
+    CLI_OUTPUT_DIR = 1 << 5,
+    CLI_ALL_TENSORS = 1 << 6,
+    CLI_REPEAT = 1 << 7,
+    CLI_REPORT = 1 << 8,
+    CLI_SHOW_OPERATIONS = 1 << 9,
+    CLI_GOLDEN = 1 << 10,
+    CLI_DUMP = 1 << 11,
+};
+#define CLI_MAX_INPUTS 64
+struct cli_arguments {
+    const char *positional[4];
+    int positional_count;
+    char **rest; // behind `--`; NULL: none
+    const char *output, *target, *device, *output_dir, *report, *golden, *dump;
+    const char *inputs[CLI_MAX_INPUTS];
+    uint32_t input_count;
+    uint32_t seed, repeat;
+    bool seed_given, all_tensors, show_operations;
+};
+// False: the process ends now with *exit_status (help was printed, or the usage was wrong and said so).
+bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,
+               int *exit_status);
+
+// Prints `systole: error: WHAT (WHERE): HINT` on stderr and returns the exit status.
+int cli_error(enum systole_status status, const struct systole_diagnostic *diagnostic);
+int cli_usage_error(const struct cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// ---- Files
+enum systole_status cli_read_file(const char *path, uint8_t **bytes, size_t *size,
+                                  struct systole_diagnostic *diagnostic);
+// Writes beside the path and renames, so that no partial file is ever seen.
+enum systole_status cli_write_file(const char *path, const void *bytes, size_t size,
+                                   struct systole_diagnostic *diagnostic);
+char *cli_join(const char *folder, const char *name); // malloc'ed "folder/name"
+
+// ---- What is run: a model, a program, or both
+struct cli_subject {
+    struct systole_graph graph; // of the model, or of the graph inside the program
+    struct systole_program program;
+    bool is_model;    // the file was a .tflite
+    bool has_program; // compiled or read
+};
+// Reads a .tflite (and compiles it for `target`, if `compile`) or a .systole (refused if `target` is given and is
+// another). `dump`: file that receives what each pass made, or NULL.
+enum systole_status cli_subject_open(const char *path, const char *target, bool compile, const char *dump,
+                                     struct cli_subject *subject, struct systole_diagnostic *diagnostic);
+void cli_subject_close(struct cli_subject *subject);
+
+// ---- Devices
+// name: model, rtl, usb or usb:N.
+enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
+                                    struct systole_driver **driver, struct systole_diagnostic *diagnostic);
+enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target,
+                                        struct systole_usb_device **device, struct systole_diagnostic *diagnostic);
+
+// ---- Inputs
+// From files (count must be that of the graph's inputs), else by the seed's rule (docs/formats.md).
+enum systole_status cli_fill_inputs(struct systole_session *session, const char *const *files, uint32_t count,
+                                    uint32_t seed, struct systole_diagnostic *diagnostic);
+
+// ---- Results
+struct cli_measurement {
+    const char *model, *device;
+    const struct cli_subject *subject;
+    const struct systole_session_cycles *cycles; // NULL: CPU
+    const double *wall_seconds;                  // of each repetition
+    uint32_t repeat;
+    double simulated_cycles_per_second; // 0: nothing was simulated
+};
+enum systole_status cli_write_report(const char *path, const struct cli_measurement *measurement,
+                                     struct systole_diagnostic *diagnostic);
+void cli_print_chart(const struct cli_measurement *measurement); // cycles of each operator, with bars
+void cli_print_placement(const struct systole_program *program); // operator, count, placement, reason
+void cli_format_shape(const struct systole_tensor *tensor, char *text, size_t size);
+uint64_t cli_fnv1a(const uint8_t *bytes, size_t size);
+double cli_seconds(void); // monotonic
+
+#endif

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+#include "cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static enum systole_status write_tensor(const char *folder, const char *kind, int index, const uint8_t *bytes,
+                                        size_t size, struct systole_diagnostic *diagnostic) {
+    char name[32];
+    (void)snprintf(name, sizeof name, "%s%d.bin", kind, index);
+    char *path = cli_join(folder, name);
+    enum systole_status status = path != NULL
+                                     ? cli_write_file(path, bytes, size, diagnostic)
+                                     : systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, folder, "", "no memory");
+    free(path);
+    return status;
+}
+
+static enum systole_status write_outputs(const struct systole_session *session, const struct cli_arguments *arguments,
+                                         struct systole_diagnostic *diagnostic) {
+    const struct systole_graph *graph = systole_session_graph(session);
+    if (mkdir(arguments->output_dir, 0777) != 0 && errno != EEXIST) {
+        return systole_fail(diagnostic, SYSTOLE_BAD_FILE, arguments->output_dir, "check the path",
+                            "the folder cannot be made: %s", strerror(errno));
+    }
+    enum systole_status status = SYSTOLE_OK;
+    for (uint32_t i = 0; i < graph->output_count && status == SYSTOLE_OK; i++) {
+        size_t size;
+        const uint8_t *bytes = systole_session_output(session, i, &size);
+        status = write_tensor(arguments->output_dir, "output", (int)i, bytes, size, diagnostic);
+    }
+    for (uint32_t t = 0; arguments->all_tensors && t < graph->tensor_count && status == SYSTOLE_OK; t++) {
+        size_t size;
+        const uint8_t *bytes =
+            graph->tensors[t].data == NULL ? systole_session_tensor(session, (int32_t)t, &size) : NULL;
+        if (bytes != NULL) {
+            status = write_tensor(arguments->output_dir, "tensor", (int)t, bytes, size, diagnostic);
+        }
+    }
+    return status;
+}
+
+// The first values of an output, and for a vector of scores its largest.
+static void print_output(const struct systole_graph *graph, uint32_t output, const uint8_t *bytes) {
+    const struct systole_tensor *tensor = &graph->tensors[graph->outputs[output]];
+    size_t elements = systole_tensor_elements(tensor);
+    char shape[64];
+    cli_format_shape(tensor, shape, sizeof shape);
+    printf("output %u  %s  %s %s ", output, tensor->name, systole_dtype_name(tensor->dtype), shape);
+    double best = 0;
+    size_t best_index = 0;
+    bool known = true;
+    for (size_t i = 0; i < elements && known; i++) {
+        double value = 0;
+        int16_t i16;
+        int32_t i32;
+        float f32;
+        switch (tensor->dtype) {
+        case SYSTOLE_INT8:
+            value = (int8_t)bytes[i];
+            break;
+        case SYSTOLE_UINT8:
+            value = bytes[i];
+            break;
+        case SYSTOLE_INT16:
+            memcpy(&i16, bytes + 2 * i, sizeof i16);
+            value = i16;
+            break;
+        case SYSTOLE_INT32:
+            memcpy(&i32, bytes + 4 * i, sizeof i32);
+            value = i32;
+            break;
+        case SYSTOLE_FLOAT32:
+            memcpy(&f32, bytes + 4 * i, sizeof f32);
+            value = (double)f32;
+            break;
+        default:
+            known = false;
+            break;
+        }
+        if (i == 0 || value > best) {
+            best = value;
+            best_index = i;
+        }
+        if (i < 10 && known) {
+            printf(" %g", value);
+        }
+    }
+    if (known && elements > 1) {
+        printf("%s  largest at %zu: %g", elements > 10 ? " ..." : "", best_index, best);
+    }
+    printf("\n");
+}
+
+static enum systole_status measure(struct systole_session *session, struct systole_driver *driver,
+                                   const struct cli_arguments *arguments, const struct cli_subject *subject,
+                                   double *wall, struct systole_diagnostic *diagnostic) {
+    uint64_t cycles_before = 0, cycles_after = 0;
+    double seconds_before = 0, seconds_after = 0;
+    struct systole_transport *transport = driver != NULL ? systole_driver_transport(driver) : NULL;
+    bool simulated = transport != NULL && transport->functions->simulation != NULL;
+    if (simulated) {
+        transport->functions->simulation(transport, &cycles_before, &seconds_before);
+    }
+    for (uint32_t i = 0; i < arguments->repeat; i++) {
+        double start = cli_seconds();
+        enum systole_status status = systole_session_invoke(session, diagnostic);
+        wall[i] = cli_seconds() - start;
+        if (status != SYSTOLE_OK) {
+            return status;
+        }
+    }
+    if (simulated) {
+        transport->functions->simulation(transport, &cycles_after, &seconds_after);
+    }
+    double seconds = seconds_after - seconds_before;
+    struct cli_measurement measurement = {
+        .model = subject->graph.name,
+        .device = arguments->device,
+        .subject = subject,
+        .cycles = driver != NULL ? systole_session_cycles(session) : NULL,
+        .wall_seconds = wall,
+        .repeat = arguments->repeat,
+        .simulated_cycles_per_second = seconds > 0 ? (double)(cycles_after - cycles_before) / seconds : 0,
+    };
+    if (arguments->show_operations && subject->has_program) {
+        cli_print_placement(&subject->program);
+    }
+    if (measurement.cycles != NULL && measurement.cycles->operators != NULL) {
+        cli_print_chart(&measurement);
+    }
+    return arguments->report != NULL ? cli_write_report(arguments->report, &measurement, diagnostic) : SYSTOLE_OK;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv) {
+    struct cli_arguments arguments;
+    int exit_status;
+    if (!cli_parse(command, argc, argv, &arguments, &exit_status)) {
+        return exit_status;
+    }
+    bool cpu = strcmp(arguments.device, "cpu") == 0;
+    if (arguments.all_tensors && (!cpu || arguments.output_dir == NULL)) {
+        return cli_usage_error(command, "--all-tensors needs --device cpu and --output-dir");
+    }
+    struct systole_diagnostic diagnostic = {.what = ""};
+    struct cli_subject subject;
+    struct systole_driver *driver = NULL;
+    struct systole_session *session = NULL;
+    double *wall = NULL;
+    enum systole_status status =
+        cli_subject_open(arguments.positional[0], arguments.target, !cpu, NULL, &subject, &diagnostic);
+    if (status != SYSTOLE_OK) {
+        return cli_error(status, &diagnostic);
+    }
+    if (cpu && !subject.is_model) {
+        status = systole_fail(&diagnostic, SYSTOLE_UNSUPPORTED, arguments.positional[0], "give the .tflite",
+                              "a program holds no constants for the CPU");
+        goto done;
+    }
+    wall = calloc(arguments.repeat, sizeof *wall);
+    if (wall == NULL) {
+        status = systole_fail(&diagnostic, SYSTOLE_OUT_OF_MEMORY, "--repeat", "", "no memory");
+        goto done;
+    }
+    if (!cpu) {
+        status = cli_driver_open(arguments.device, &subject.program.target, true, &driver, &diagnostic);
+        if (status != SYSTOLE_OK) {
+            goto done;
+        }
+    }
+    struct systole_session_options options = {.driver = driver, .keep_tensors = arguments.all_tensors};
+    status = systole_session_create(cpu ? &subject.graph : NULL, cpu ? NULL : &subject.program, &options, &session,
+                                    &diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = cli_fill_inputs(session, arguments.inputs, arguments.input_count, arguments.seed, &diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = measure(session, driver, &arguments, &subject, wall, &diagnostic);
+    }
+    if (status == SYSTOLE_OK && arguments.output_dir != NULL) {
+        status = write_outputs(session, &arguments, &diagnostic);
+    }
+    for (uint32_t i = 0; status == SYSTOLE_OK && i < subject.graph.output_count; i++) {
+        size_t size;
+        print_output(&subject.graph, i, systole_session_output(session, i, &size));
+    }
+done:
+    systole_session_free(session);
+    systole_driver_close(driver);
+    free(wall);
+    cli_subject_close(&subject);
+    return status == SYSTOLE_OK ? 0 : cli_error(status, &diagnostic);
+}
+
+const struct cli_command cli_run = {
+    .name = "run",
+    .summary = "a model or a program on the CPU or a device",
+    .usage = "MODEL.tflite|PROGRAM.systole [options]",
+    .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator.\n",
+    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_OUTPUT_DIR | CLI_ALL_TENSORS | CLI_REPEAT |
+               CLI_REPORT | CLI_SHOW_OPERATIONS,
+    .minimum = 1,
+    .maximum = 1,
+    .run = run,
+};

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Holds a device against the CPU runtime, tensor by tensor, and both against golden results where there are some.
+#include "cli.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Fills the session's inputs from the case's inputN.bin.
+static enum systole_status golden_inputs(struct systole_session *session, const char *folder,
+                                         struct systole_diagnostic *diagnostic) {
+    const struct systole_graph *graph = systole_session_graph(session);
+    const char *paths[CLI_MAX_INPUTS] = {NULL};
+    char *owned[CLI_MAX_INPUTS] = {NULL};
+    if (graph->input_count > CLI_MAX_INPUTS) {
+        return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, folder, "", "more than %d inputs", CLI_MAX_INPUTS);
+    }
+    enum systole_status status = SYSTOLE_OK;
+    for (uint32_t i = 0; i < graph->input_count && status == SYSTOLE_OK; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "input%u.bin", i);
+        paths[i] = owned[i] = cli_join(folder, name);
+        if (owned[i] == NULL) {
+            status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, folder, "", "no memory");
+        }
+    }
+    if (status == SYSTOLE_OK) {
+        status = cli_fill_inputs(session, paths, graph->input_count, 0, diagnostic);
+    }
+    for (uint32_t i = 0; i < CLI_MAX_INPUTS; i++) {
+        free(owned[i]);
+    }
+    return status;
+}
+
+static enum systole_status fill(struct systole_session *session, const struct cli_arguments *arguments,
+                                struct systole_diagnostic *diagnostic) {
+    return arguments->golden != NULL
+               ? golden_inputs(session, arguments->golden, diagnostic)
+               : cli_fill_inputs(session, arguments->inputs, arguments->input_count, arguments->seed, diagnostic);
+}
+
+// Integers must be equal; a float may be off by 1e-5 of the tensor's largest magnitude. Returns the first element that
+// differs, or SIZE_MAX.
+static size_t first_difference(const struct systole_tensor *tensor, const uint8_t *expected, const uint8_t *found,
+                               size_t size) {
+    if (tensor->dtype != SYSTOLE_FLOAT32) {
+        size_t element = systole_dtype_size(tensor->dtype);
+        for (size_t i = 0; i < size; i++) {
+            if (expected[i] != found[i]) {
+                return i / (element == 0 ? 1 : element);
+            }
+        }
+        return SIZE_MAX;
+    }
+    float largest = 0, a, b;
+    for (size_t i = 0; i + sizeof a <= size; i += sizeof a) {
+        memcpy(&a, expected + i, sizeof a);
+        largest = fabsf(a) > largest ? fabsf(a) : largest;
+    }
+    for (size_t i = 0; i + sizeof a <= size; i += sizeof a) {
+        memcpy(&a, expected + i, sizeof a);
+        memcpy(&b, found + i, sizeof b);
+        if (!(fabsf(a - b) <= 1e-5f * largest)) {
+            return i / sizeof a;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static enum systole_status golden_outputs(const struct systole_session *session, const char *who, const char *folder,
+                                          struct systole_diagnostic *diagnostic) {
+    const struct systole_graph *graph = systole_session_graph(session);
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        const struct systole_tensor *tensor = &graph->tensors[graph->outputs[i]];
+        char name[32];
+        size_t size, length;
+        uint8_t *golden;
+        const uint8_t *found = systole_session_output(session, i, &size);
+        (void)snprintf(name, sizeof name, "output%u.bin", i);
+        char *path = cli_join(folder, name);
+        if (path == NULL) {
+            return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, folder, "", "no memory");
+        }
+        enum systole_status status = cli_read_file(path, &golden, &length, diagnostic);
+        if (status == SYSTOLE_OK && length != size) {
+            status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "is it the case of this model?",
+                                  "has %zu bytes, the output %zu", length, size);
+        }
+        if (status == SYSTOLE_OK) {
+            size_t element = first_difference(tensor, golden, found, size);
+            if (element != SIZE_MAX) {
+                status = systole_fail(diagnostic, SYSTOLE_MISMATCH, path, "",
+                                      "output %u (%s) of the %s differs from the golden at element %zu", i,
+                                      tensor->name, who, element);
+            }
+        }
+        free(golden);
+        free(path);
+        if (status != SYSTOLE_OK) {
+            return status;
+        }
+    }
+    return SYSTOLE_OK;
+}
+
+// Each line of layers.tsv: operator, name, tensor, bytes, FNV-1a. Only integer tensors are held against it.
+static enum systole_status golden_layers(const struct systole_session *session, const char *folder, uint32_t *compared,
+                                         struct systole_diagnostic *diagnostic) {
+    const struct systole_graph *graph = systole_session_graph(session);
+    char *path = cli_join(folder, "layers.tsv");
+    FILE *file = path != NULL ? fopen(path, "r") : NULL;
+    enum systole_status status = SYSTOLE_OK;
+    char line[512];
+    *compared = 0;
+    while (file != NULL && status == SYSTOLE_OK && fgets(line, sizeof line, file) != NULL) {
+        uint32_t operator_index;
+        int32_t tensor;
+        char name[64];
+        size_t bytes, size = 0;
+        uint64_t hash;
+        if (line[0] == '#' || sscanf(line, "%" SCNu32 "\t%63[^\t]\t%" SCNd32 "\t%zu\t%" SCNx64, &operator_index, name,
+                                     &tensor, &bytes, &hash) != 5) {
+            continue;
+        }
+        if (operator_index >= graph->operator_count || tensor < 0 || (uint32_t)tensor >= graph->tensor_count) {
+            status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "is it the case of this model?",
+                                  "operator %u or tensor %d does not exist", operator_index, tensor);
+            break;
+        }
+        if (graph->tensors[tensor].dtype == SYSTOLE_FLOAT32) {
+            continue;
+        }
+        const uint8_t *found = systole_session_tensor(session, tensor, &size);
+        if (found == NULL || size != bytes || cli_fnv1a(found, size) != hash) {
+            status = systole_fail(diagnostic, SYSTOLE_MISMATCH, path, "",
+                                  "the CPU differs from the golden first at operator %u (%s), tensor %d (%s)",
+                                  operator_index, name, tensor, graph->tensors[tensor].name);
+        }
+        (*compared)++;
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    free(path);
+    return status;
+}
+
+static enum systole_status verify_cpu(const struct cli_subject *subject, const struct cli_arguments *arguments,
+                                      struct systole_session **session, struct systole_diagnostic *diagnostic) {
+    struct systole_session_options options = {.driver = NULL, .keep_tensors = true};
+    enum systole_status status = systole_session_create(&subject->graph, NULL, &options, session, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = fill(*session, arguments, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = systole_session_invoke(*session, diagnostic);
+    }
+    if (status == SYSTOLE_OK && arguments->golden != NULL) {
+        uint32_t layers;
+        status = golden_layers(*session, arguments->golden, &layers, diagnostic);
+        if (status == SYSTOLE_OK) {
+            status = golden_outputs(*session, "CPU", arguments->golden, diagnostic);
+        }
+        if (status == SYSTOLE_OK) {
+            printf("cpu: %u layers and %u outputs equal to the golden\n", layers, subject->graph.output_count);
+        }
+    }
+    return status;
+}
+
+static void print_findings(const struct systole_session *session, const char *device) {
+    uint32_t count, equal = 0, different = 0, absent = 0;
+    const struct systole_finding *findings = systole_session_findings(session, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        equal += findings[i].kind == SYSTOLE_FINDING_EQUAL;
+        different += findings[i].kind == SYSTOLE_FINDING_DIFFERENT;
+        absent += findings[i].kind == SYSTOLE_FINDING_NOT_ON_DEVICE;
+    }
+    printf("%s: %u tensors equal to the CPU's, %u different, %u not on the device\n", device, equal, different, absent);
+    const struct systole_graph *graph = systole_session_graph(session);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct systole_finding *f = &findings[i];
+        const char *name = f->tensor >= 0 ? graph->tensors[f->tensor].name : "?";
+        if (f->kind == SYSTOLE_FINDING_DIFFERENT) {
+            printf("  different: operator %d, tensor %d (%s), element %llu: expected %d, found %d; segment %d, "
+                   "command %u, cycle %llu\n",
+                   f->operator_index, f->tensor, name, (unsigned long long)f->element, f->expected, f->found,
+                   f->segment, f->command, (unsigned long long)f->cycle);
+        } else if (f->kind == SYSTOLE_FINDING_NOT_ON_DEVICE) {
+            printf("  not on the device: tensor %d (%s) of operator %d\n", f->tensor, name, f->operator_index);
+        }
+    }
+}
+
+static enum systole_status verify_device(const struct cli_subject *subject, const struct cli_arguments *arguments,
+                                         const struct systole_session *reference,
+                                         struct systole_diagnostic *diagnostic) {
+    struct systole_driver *driver = NULL;
+    struct systole_session *session = NULL;
+    enum systole_status status =
+        cli_driver_open(arguments->device, &subject->program.target, true, &driver, diagnostic);
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    struct systole_session_options options = {.driver = driver, .verify = true};
+    status = systole_session_create(&subject->graph, &subject->program, &options, &session, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = fill(session, arguments, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = systole_session_invoke(session, diagnostic);
+        if (status == SYSTOLE_OK || status == SYSTOLE_MISMATCH) {
+            print_findings(session, arguments->device);
+        }
+    }
+    if (status == SYSTOLE_OK && arguments->golden != NULL) {
+        status = golden_outputs(session, arguments->device, arguments->golden, diagnostic);
+    }
+    for (uint32_t i = 0; status == SYSTOLE_OK && i < subject->graph.output_count; i++) {
+        size_t size, length;
+        const uint8_t *expected = systole_session_output(reference, i, &size);
+        const uint8_t *found = systole_session_output(session, i, &length);
+        const struct systole_tensor *tensor = &subject->graph.tensors[subject->graph.outputs[i]];
+        size_t element = size == length ? first_difference(tensor, expected, found, size) : 0;
+        if (element != SIZE_MAX) {
+            status = systole_fail(diagnostic, SYSTOLE_MISMATCH, subject->graph.name, "",
+                                  "output %u (%s) differs from the CPU's at element %zu", i, tensor->name, element);
+        }
+    }
+    if (status == SYSTOLE_OK) {
+        printf("%s: %u outputs equal%s; %llu cycles\n", arguments->device, subject->graph.output_count,
+               arguments->golden != NULL ? " to the golden and the CPU's" : " to the CPU's",
+               (unsigned long long)systole_session_cycles(session)->total);
+    }
+    systole_session_free(session);
+    systole_driver_close(driver);
+    return status;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv) {
+    struct cli_arguments arguments;
+    int exit_status;
+    if (!cli_parse(command, argc, argv, &arguments, &exit_status)) {
+        return exit_status;
+    }
+    if (arguments.golden != NULL && arguments.seed_given) {
+        return cli_usage_error(command, "--golden and --seed exclude each other");
+    }
+    bool cpu = strcmp(arguments.device, "cpu") == 0;
+    struct systole_diagnostic diagnostic = {.what = ""};
+    struct cli_subject subject;
+    struct systole_session *reference = NULL;
+    enum systole_status status =
+        cli_subject_open(arguments.positional[0], arguments.target, !cpu, NULL, &subject, &diagnostic);
+    if (status != SYSTOLE_OK) {
+        return cli_error(status, &diagnostic);
+    }
+    if (!subject.is_model) {
+        status = systole_fail(&diagnostic, SYSTOLE_BAD_FILE, arguments.positional[0], "give the .tflite",
+                              "verify compares with the CPU, which needs the model's constants");
+    }
+    if (status == SYSTOLE_OK) {
+        status = verify_cpu(&subject, &arguments, &reference, &diagnostic);
+    }
+    if (status == SYSTOLE_OK && !cpu) {
+        status = verify_device(&subject, &arguments, reference, &diagnostic);
+    }
+    if (status == SYSTOLE_OK && cpu && arguments.golden == NULL) {
+        printf("cpu: ran; give --golden to compare it with something\n");
+    }
+    systole_session_free(reference);
+    cli_subject_close(&subject);
+    return status == SYSTOLE_OK ? 0 : cli_error(status, &diagnostic);
+}
+
+const struct cli_command cli_verify = {
+    .name = "verify",
+    .summary = "hold a device against the CPU, and both against golden results",
+    .usage = "MODEL.tflite [options]",
+    .help =
+        "Runs the program that `systole run` runs. In process every tensor that exists on the device is compared at\n"
+        "the moment its commands retire; over USB the outputs are. Exit 1 when anything differs.\n",
+    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_GOLDEN,
+    .minimum = 1,
+    .maximum = 1,
+    .run = run,
+};

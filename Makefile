@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 BUILD ?= build
+# V=1 prints every command.
+AT := $(if $(V),,@)
+SAY := $(if $(V),@true,@echo)
 CC ?= gcc
 CXX ?= g++
 OPTIMISE ?= -O2
@@ -88,24 +91,28 @@ $(BUILD)/gen/%_generated.h: %.fbs
 
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(INCLUDES) -MMD -MP -c $< -o $@
+	$(SAY) '  CC   $<'
+	$(AT)$(CC) $(CFLAGS_ALL) $(INCLUDES) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/%.cc.o: %.cc | $(SCHEMA_HEADERS)
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS_ALL) $(INCLUDES) -MMD -MP -c $< -o $@
+	$(SAY) '  CXX  $<'
+	$(AT)$(CXX) $(CXXFLAGS_ALL) $(INCLUDES) -MMD -MP -c $< -o $@
 
 $(LIBRARY): $(OBJECTS)
 	@rm -f $@
-	ar rcs $@ $^
+	$(AT)ar rcs $@ $^
 
 $(SYSTOLE): $(CLI_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES)
+	$(SAY) '  LINK $@'
+	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES)
 
 # Tests: each tests/FOLDER/test_NAME.c is a program of its own on Check.
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.c.o $(TEST_SUPPORT) $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES) $(shell pkg-config --libs check)
+	$(SAY) '  LINK $@'
+	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES) $(shell pkg-config --libs check)
 
 # One Verilated shared object a target.
 include rtl/rtl.mk

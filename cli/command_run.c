@@ -20,7 +20,7 @@ static enum systole_status write_tensor(const char *folder, const char *kind, in
     return status;
 }
 
-static enum systole_status write_outputs(const struct systole_session *session, const struct cli_arguments *arguments,
+static enum systole_status write_outputs(struct systole_session *session, const struct cli_arguments *arguments,
                                          struct systole_diagnostic *diagnostic) {
     const struct systole_graph *graph = systole_session_graph(session);
     if (mkdir(arguments->output_dir, 0777) != 0 && errno != EEXIST) {

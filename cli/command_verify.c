@@ -71,7 +71,7 @@ static size_t first_difference(const struct systole_tensor *tensor, const uint8_
     return SIZE_MAX;
 }
 
-static enum systole_status golden_outputs(const struct systole_session *session, const char *who, const char *folder,
+static enum systole_status golden_outputs(struct systole_session *session, const char *who, const char *folder,
                                           struct systole_diagnostic *diagnostic) {
     const struct systole_graph *graph = systole_session_graph(session);
     for (uint32_t i = 0; i < graph->output_count; i++) {
@@ -108,7 +108,7 @@ static enum systole_status golden_outputs(const struct systole_session *session,
 }
 
 // Each line of layers.tsv: operator, name, tensor, bytes, FNV-1a. Only integer tensors are held against it.
-static enum systole_status golden_layers(const struct systole_session *session, const char *folder, uint32_t *compared,
+static enum systole_status golden_layers(struct systole_session *session, const char *folder, uint32_t *compared,
                                          struct systole_diagnostic *diagnostic) {
     const struct systole_graph *graph = systole_session_graph(session);
     char *path = cli_join(folder, "layers.tsv");
@@ -172,7 +172,7 @@ static enum systole_status verify_cpu(const struct cli_subject *subject, const s
     return status;
 }
 
-static void print_findings(const struct systole_session *session, const char *device) {
+static void print_findings(struct systole_session *session, const char *device) {
     uint32_t count, equal = 0, different = 0, absent = 0;
     const struct systole_finding *findings = systole_session_findings(session, &count);
     for (uint32_t i = 0; i < count; i++) {
@@ -197,8 +197,7 @@ static void print_findings(const struct systole_session *session, const char *de
 }
 
 static enum systole_status verify_device(const struct cli_subject *subject, const struct cli_arguments *arguments,
-                                         const struct systole_session *reference,
-                                         struct systole_diagnostic *diagnostic) {
+                                         struct systole_session *reference, struct systole_diagnostic *diagnostic) {
     struct systole_driver *driver = NULL;
     struct systole_session *session = NULL;
     enum systole_status status =

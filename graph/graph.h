@@ -41,9 +41,10 @@ struct systole_tensor {
     int32_t rank;
     int32_t shape[SYSTOLE_MAX_RANK];
     struct systole_quantisation quantisation;
-    uint8_t *data; // constant; NULL: computed, or a constant that was emptied (`was_constant`)
-    size_t size;   // bytes by shape and type
+    uint8_t *data; // constant; NULL: computed, or a constant that was emptied
+    size_t size;   // bytes by shape and type; of a constant STRING: of its data
     bool is_variable;
+    bool was_constant; // emptied by systole_graph_write: no operator computes it, and nobody may ask for its data
 };
 
 enum systole_padding { SYSTOLE_PADDING_SAME = 0, SYSTOLE_PADDING_VALID = 1 };
@@ -91,9 +92,11 @@ struct systole_options {
     int32_t depth_multiplier;
     enum systole_padding padding;
     enum systole_activation activation;
-    bool keep_dims;         // MEAN, FULLY_CONNECTED keep_num_dims
-    int32_t weights_format; // FULLY_CONNECTED; 0: plain
-    float beta;             // SOFTMAX
+    bool keep_dims;                  // MEAN, FULLY_CONNECTED keep_num_dims
+    int32_t weights_format;          // FULLY_CONNECTED; 0: plain
+    bool asymmetric_quantize_inputs; // FULLY_CONNECTED of the hybrid kind
+    bool pot_scale_int16;            // ADD of int16: scales are powers of two
+    float beta;                      // SOFTMAX
     int32_t axis;
     int32_t new_shape[SYSTOLE_MAX_RANK];
     int32_t new_rank; // RESHAPE; 0: the second input tells
@@ -107,6 +110,10 @@ struct systole_operator {
     int32_t *outputs;
     uint32_t input_count, output_count;
     struct systole_options options;
+    uint8_t options_type;    // the format's BuiltinOptions number; 0: none
+    bool options_unknown;    // it carries something that `options` cannot hold; systole_graph_write refuses it
+    uint8_t *custom_options; // of a custom operator, as they stand in the file
+    size_t custom_options_size;
 };
 
 // One subgraph (the first); others are refused as unsupported.
@@ -116,24 +123,24 @@ struct systole_graph {
     int32_t *inputs, *outputs;
     uint32_t tensor_count, operator_count, input_count, output_count;
     char name[128];
-    void *storage; // the file's bytes, for graph_write
-    size_t storage_size;
 };
 
-// Reads untrusted bytes (copied): FlatBuffers' verifier, then every index, shape (all dimensions at least 1, product
-// below 2^31 bytes), buffer size and quantisation vector is checked, so that who uses a graph need not. Operators must
-// be in an executable order. `name` is used in diagnostics. On failure *graph is empty.
+// Reads untrusted bytes: FlatBuffers' verifier, then every index, shape (all dimensions of a tensor that is used at
+// least 1, product below 2^31 bytes), buffer size and quantisation vector is checked, so that who uses a graph need
+// not. Number, ranks and shapes of an operator's tensors are the operator's own business. Operators must be in an
+// executable order. `name` is used in diagnostics. On failure *graph is empty. Every pointer in a graph is malloc'ed on
+// its own.
 enum systole_status systole_graph_read(const uint8_t *bytes, size_t size, const char *name, struct systole_graph *graph,
                                        struct systole_diagnostic *diagnostic);
 enum systole_status systole_graph_read_file(const char *path, struct systole_graph *graph,
                                             struct systole_diagnostic *diagnostic);
-// Writes a .tflite to malloc'ed bytes. keep[t] false: a constant tensor's data is left out (NULL keeps all).
-// Reading such a file again gives the tensor data NULL.
+// Writes a .tflite to malloc'ed bytes, the same for the same graph. keep[t] false: a constant tensor's data is left out
+// (NULL keeps all). Reading such a file again gives the tensor data NULL and was_constant.
 enum systole_status systole_graph_write(const struct systole_graph *graph, const bool *keep, uint8_t **bytes,
                                         size_t *size, struct systole_diagnostic *diagnostic);
 void systole_graph_free(struct systole_graph *graph); // members only; may be called twice
 
-const char *systole_operator_name(int32_t code); // "CONV_2D"; unlisted: "OPERATOR_77"
+const char *systole_operator_name(int32_t code); // "CONV_2D"; beyond the format's list: "OPERATOR_777"
 size_t systole_tensor_elements(const struct systole_tensor *tensor);
 // Output size and padding before of SAME / VALID (TensorFlow's rule), for one axis.
 int32_t systole_output_extent(enum systole_padding padding, int32_t input, int32_t filter, int32_t stride,

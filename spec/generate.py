@@ -69,6 +69,7 @@ class Spec:
                 f["offset"], f["bytes"] = at, (f.get("size") or SIZE[f["type"]]) * f.get("count", 1)
                 at += f["bytes"]
             s["bytes"] = sizes[s["name"]] = at
+        self.timing = toml("timing.toml")["timing"]
         self.targets = [json.loads(p.read_text()) for p in sorted((SPEC / "targets").glob("*.json"))]
 
 
@@ -142,6 +143,9 @@ def c_header(s):
         o.append("")
     for r in s.registers:
         o.append(f"#define SYSTOLE_REGISTER_{r['name'].upper()} 0x{r['offset']:03x}u")
+    o.append("\n// Cycles of the common cycle model.")
+    for n, t in s.timing.items():
+        o.append(f"#define SYSTOLE_TIMING_{n.upper()} {t['value']}u // {t['text']}")
     o.append(f"\n#define SYSTOLE_IDENTITY 0x53595354u\n#define SYSTOLE_PRESETS {len(s.targets)}u")
     o.append("""
 // What a field of a command is called, where it lies and what it may hold.

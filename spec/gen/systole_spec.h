@@ -398,6 +398,20 @@ _Static_assert(offsetof(struct systole_firmware_header, reserved) == 20, "firmwa
 #define SYSTOLE_REGISTER_COMMAND_TABLE 0x100u
 #define SYSTOLE_REGISTER_COUNTERS 0x200u
 
+// Cycles of the common cycle model.
+#define SYSTOLE_TIMING_FETCH_OVERHEAD 3u // fetch: cycles a command beside the words it reads
+#define SYSTOLE_TIMING_QUEUE_DEPTH 8u // commands a unit's queue holds
+#define SYSTOLE_TIMING_COMPLETE 2u // from the last retirement to run_complete
+#define SYSTOLE_TIMING_NOP 1u // a nop on any unit
+#define SYSTOLE_TIMING_ARRAY_OVERHEAD 4u // array: a command beside its tiles
+#define SYSTOLE_TIMING_ARRAY_FILL 14u // array: from the last pixel to retirement, beside rows + columns
+#define SYSTOLE_TIMING_DEPTHWISE_OVERHEAD 4u // depthwise: a command beside its words
+#define SYSTOLE_TIMING_DEPTHWISE_FILL 16u // depthwise: from the last word's last taps to retirement
+#define SYSTOLE_TIMING_AVERAGE_FILL 8u // depthwise: the division of an average
+#define SYSTOLE_TIMING_ELEMENTWISE_OVERHEAD 2u // element-wise: a command beside its words
+#define SYSTOLE_TIMING_ELEMENTWISE_FILL 12u // element-wise: from the last word's operands to retirement
+#define SYSTOLE_TIMING_TRANSFER_OVERHEAD 4u // load and store: a command beside its words
+
 #define SYSTOLE_IDENTITY 0x53595354u
 #define SYSTOLE_PRESETS 3u
 

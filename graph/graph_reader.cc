@@ -376,6 +376,7 @@ systole_status Reader::ReadOptions(const fb::Operator &from, systole_operator *o
         break;
     case SYSTOLE_OP_ADD:
         wanted = fb::BuiltinOptions_AddOptions;
+        options->pot_scale_int16 = true;
         if (const fb::AddOptions *o = from.builtin_options_as_AddOptions()) {
             activation = o->fused_activation_function();
             options->pot_scale_int16 = o->pot_scale_int16();

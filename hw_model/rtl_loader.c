@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Finds the Verilated model of a target: one shared object a target, named by the target's id. It stays loaded.
+#include <dlfcn.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "target.h"
+
+// Folders in which to look; `program` is the running binary's path.
+static void folder(uint32_t i, const char *program, char *path, size_t size) {
+    char copy[PATH_MAX];
+    const char *override = getenv("SYSTOLE_RTL_PATH");
+    static const char *const beside[] = {".", "../rtl", "../../rtl", "../lib/systole"};
+    path[0] = 0;
+    if (i == 0) {
+        snprintf(path, size, "%s", override == NULL ? "" : override);
+    } else if (i == 1) {
+        snprintf(path, size, "build/rtl");
+    } else if (program[0] != 0) {
+        snprintf(copy, sizeof copy, "%s", program);
+        snprintf(path, size, "%s/%s", dirname(copy), beside[i - 2]);
+    }
+}
+
+enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
+                                       struct systole_diagnostic *diagnostic) {
+    enum { FOLDERS = 6 };
+    char program[PATH_MAX] = "", name[PATH_MAX], path[2 * PATH_MAX], file[64];
+    char hint[128];
+    uint32_t id = systole_target_id(target);
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length < 0 ? 0 : length] = 0;
+    snprintf(file, sizeof file, "systole_rtl_%08x.so", id);
+    snprintf(hint, sizeof hint, "make rtl TARGET=%s", target->name[0] == 0 ? "FILE" : target->name);
+    *accelerator = NULL;
+    for (uint32_t i = 0; i < FOLDERS; i++) {
+        folder(i, program, name, sizeof name);
+        snprintf(path, sizeof path, "%s/%s", name, file);
+        if (name[0] == 0 || access(path, R_OK) != 0) {
+            continue;
+        }
+        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (library == NULL) {
+            return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, path, hint, "the Verilated model does not load: %s",
+                                dlerror());
+        }
+        systole_accelerator_create_function create = NULL;
+        void *symbol = dlsym(library, "systole_rtl_create");
+        memcpy(&create, &symbol, sizeof create);
+        if (create == NULL) {
+            return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, path, hint, "no systole_rtl_create in the library");
+        }
+        enum systole_status status = create(target, accelerator, diagnostic);
+        if (status != SYSTOLE_OK) {
+            return status;
+        }
+        uint64_t found = (*accelerator)->functions->read_register(*accelerator, SYSTOLE_REGISTER_TARGET_ID);
+        if (found != id) {
+            (*accelerator)->functions->destroy(*accelerator);
+            *accelerator = NULL;
+            return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, path, hint,
+                                "the Verilated model is of target %08x, not %08x", (unsigned)found, (unsigned)id);
+        }
+        return SYSTOLE_OK;
+    }
+    return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, target->name, hint,
+                        "there is no Verilated model of this target (%s)", file);
+}

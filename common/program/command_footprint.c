@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define CHANNEL_RECORD_WORDS 12u
-#define SEARCH_LIMIT 4096 // steps after which boxes count as overlapping
+#define SEARCH_LIMIT 256 // steps after which boxes count as overlapping
 
 bool systole_window_extent(int64_t origin, uint32_t outputs, int64_t stride, uint32_t taps, int64_t dilation,
                            int64_t input, int64_t *first, int64_t *last) {

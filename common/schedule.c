@@ -104,12 +104,17 @@ static void time_command(struct systole_schedule *schedule, struct systole_sched
     }
 }
 
+bool systole_schedule_startable(const struct systole_schedule *schedule, uint32_t unit) {
+    const struct systole_schedule_unit *at = &schedule->units[unit];
+    return at->queue_count > 0 && at->inside_count < DEPTH && at->free <= schedule->now &&
+           at->queue[at->queue_head].ready <= schedule->now && head_has_tokens(schedule, at);
+}
+
 bool systole_schedule_start(struct systole_schedule *schedule, uint32_t blocked, struct systole_scheduled *started,
                             uint32_t *unit) {
     for (uint32_t u = 0; u < SYSTOLE_UNITS; u++) {
         struct systole_schedule_unit *to = &schedule->units[u];
-        if ((blocked >> u & 1) != 0 || to->queue_count == 0 || to->inside_count == DEPTH || to->free > schedule->now ||
-            to->queue[to->queue_head].ready > schedule->now || !head_has_tokens(schedule, to)) {
+        if ((blocked >> u & 1) != 0 || !systole_schedule_startable(schedule, u)) {
             continue;
         }
         struct systole_scheduled *entry = &to->inside[(to->inside_head + to->inside_count) % DEPTH];

@@ -46,6 +46,8 @@ bool systole_schedule_retire(struct systole_schedule *schedule, struct systole_s
 // The next command that starts now, if any. Units in `blocked` (bit mask) start nothing.
 bool systole_schedule_start(struct systole_schedule *schedule, uint32_t blocked, struct systole_scheduled *started,
                             uint32_t *unit);
+// True when this unit's head would start now if it is not blocked.
+bool systole_schedule_startable(const struct systole_schedule *schedule, uint32_t unit);
 // True when fetch may give a command to this unit now.
 bool systole_schedule_room(const struct systole_schedule *schedule, uint32_t unit);
 void systole_schedule_fetch(struct systole_schedule *schedule, const struct systole_command *command, uint32_t index);

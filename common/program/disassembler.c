@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command_checker.h"
 #include "program.h"
 
 static const char *const flag_names[] = {"input_unsigned",       "input2_unsigned", "output_unsigned",
@@ -25,18 +26,6 @@ static void __attribute__((format(printf, 2, 3))) put(struct line *line, const c
     int wanted = vsnprintf(line->size > used ? line->text + used : NULL, line->size - used, format, arguments);
     va_end(arguments);
     line->length += wanted > 0 ? wanted : 0;
-}
-
-static int64_t field_value(const struct systole_command *command, const struct systole_field *field) {
-    const uint8_t *bytes = (const uint8_t *)command + field->offset;
-    uint32_t value = 0;
-    for (uint32_t i = 0; i < field->bytes; i++) {
-        value |= (uint32_t)bytes[i] << (8 * i);
-    }
-    if (field->is_signed) {
-        return field->bytes == 1 ? (int8_t)value : field->bytes == 2 ? (int16_t)value : (int32_t)value;
-    }
-    return value;
 }
 
 int systole_disassemble(const struct systole_command *command, uint32_t index, char *text, size_t size) {
@@ -66,7 +55,7 @@ int systole_disassemble(const struct systole_command *command, uint32_t index, c
     const struct systole_format_description *format = opcode == NULL ? NULL : &systole_formats[opcode->format];
     for (uint32_t i = 0; format != NULL && i < format->count; i++) {
         const struct systole_field *field = &format->fields[i];
-        int64_t value = field_value(command, field);
+        int64_t value = systole_field_value(command, field);
         if (field->is_address) {
             put(&line, " %s=%s+%u", field->name, systole_region_name((uint32_t)value >> 28),
                 (uint32_t)value & 0x0FFFFFFFu);

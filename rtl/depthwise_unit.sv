@@ -50,7 +50,7 @@ module depthwise_unit
 
   localparam int unsigned Context = 2;
   localparam int unsigned Contexts = 1 << Context;
-  localparam int unsigned Slots = 16;                     // request to write is 16 cycles through the divider
+  localparam int unsigned Slots = 16;                     // a word holds one for 12 cycles, 17 through the divider
   localparam int unsigned Slot = $clog2(Slots);
   localparam int unsigned Lane = TAPS > 1 ? $clog2(TAPS) : 1;
 

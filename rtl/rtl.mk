@@ -86,13 +86,16 @@ $(RTL_DIR)/tests/%.mk: rtl/%.sv tests/rtl/test_%.cc $(RTL_PACKAGE) rtl/rtl.mk
 	@sed 's|^[^:]*:|$@:|' $(RTL_DIR)/tests/$*/V$*__ver.d | tr ' ' '\n' | grep -v '^/' | tr '\n' ' ' > $(RTL_DIR)/tests/$*.d
 	@touch $@
 
-$(BUILD)/tests/rtl/test_%: $(RTL_DIR)/tests/%.mk tests/rtl/test_%.cc tests/rtl/rtl_testing.h $(RTL_RUNTIME_TEST)
+# Tests of units compare with the functional model's execution of a command.
+RTL_TEST_MODEL := $(patsubst %,$(BUILD)/obj/%.o,spec/gen/systole_spec.c $(wildcard hw_model/execute_*.c))
+$(BUILD)/tests/rtl/test_%: $(RTL_DIR)/tests/%.mk tests/rtl/test_%.cc $(wildcard tests/rtl/*.h) $(RTL_RUNTIME_TEST) \
+  $(RTL_TEST_MODEL)
 	@mkdir -p $(@D)
 	$(MAKE) -C $(RTL_DIR)/tests/$* -f V$*.mk V$*__ALL.a CXX=$(RTL_CXX) LINK=$(RTL_CXX) \
 	  OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 USER_CPPFLAGS='$(RTL_CXXFLAGS)'
 	$(RTL_CXX) $(RTL_CXXFLAGS) $(WARNINGS) -O1 -g $(RTL_DEFINES) -isystem $(VERILATOR_INCLUDE) \
-	  -isystem $(RTL_DIR)/tests/$* -Itests/rtl -Ispec/gen -Icommon tests/rtl/test_$*.cc $(RTL_DIR)/tests/$*/V$*__ALL.a \
-	  $(RTL_RUNTIME_TEST) -lpthread -o $@
+	  -isystem $(RTL_DIR)/tests/$* -Itests/rtl -Ispec/gen -Icommon -Ihw_model tests/rtl/test_$*.cc \
+	  $(RTL_DIR)/tests/$*/V$*__ALL.a $(RTL_TEST_MODEL) $(RTL_RUNTIME_TEST) -lpthread -o $@
 
 -include $(wildcard $(RTL_DIR)/tests/*.d)
 

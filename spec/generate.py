@@ -88,7 +88,7 @@ def members(fields):
 
 
 def c_header(s):
-    o = [LICENCE + C_NOTE + "#ifndef SYSTOLE_SPEC_H\n#define SYSTOLE_SPEC_H\n\n#include <stddef.h>\n#include <stdint.h>\n"]
+    o = [LICENCE + C_NOTE + "#ifndef SYSTOLE_SPEC_H\n#define SYSTOLE_SPEC_H\n\n#include <assert.h>\n#include <stddef.h>\n#include <stdint.h>\n"]
     o.append(f"#define SYSTOLE_COMMAND_BYTES {COMMAND_BYTES}u")
     o.append(f"#define SYSTOLE_WAITS 4u\n#define SYSTOLE_UNITS {len(s.units)}u\n#define SYSTOLE_REGIONS 8u")
     o.append(f"#define SYSTOLE_COUNTER_KINDS {len(s.kinds)}u")
@@ -113,12 +113,12 @@ def c_header(s):
         if f["fields"]:
             o.append(f"        struct systole_{name} {name};")
     o.append(f"        uint8_t bytes[{COMMAND_BYTES - s.header_bytes}];\n    }} body;\n}};\n")
-    o.append("_Static_assert(sizeof(struct systole_command) == SYSTOLE_COMMAND_BYTES, \"command size\");")
+    o.append("static_assert(sizeof(struct systole_command) == SYSTOLE_COMMAND_BYTES, \"command size\");")
     for f in s.header:
-        o.append(f"_Static_assert(offsetof(struct systole_command, header.{f['name']}) == {f['offset']}, \"{f['name']}\");")
+        o.append(f"static_assert(offsetof(struct systole_command, header.{f['name']}) == {f['offset']}, \"{f['name']}\");")
     for name, fm in s.formats.items():
         for f in fm["fields"]:
-            o.append(f"_Static_assert(offsetof(struct systole_command, body.{name}.{f['name']}) == {f['offset']}, "
+            o.append(f"static_assert(offsetof(struct systole_command, body.{name}.{f['name']}) == {f['offset']}, "
                      f"\"{name}.{f['name']}\");")
     o.append("")
     usb = s.framing["usb"]
@@ -136,9 +136,9 @@ def c_header(s):
         o.append(f"// {st['text']}\nstruct systole_{st['name']} {{")
         o += members(st["fields"])
         o.append("};")
-        o.append(f"_Static_assert(sizeof(struct systole_{st['name']}) == {st['bytes']}, \"{st['name']}\");")
+        o.append(f"static_assert(sizeof(struct systole_{st['name']}) == {st['bytes']}, \"{st['name']}\");")
         for f in st["fields"]:
-            o.append(f"_Static_assert(offsetof(struct systole_{st['name']}, {f['name']}) == {f['offset']}, "
+            o.append(f"static_assert(offsetof(struct systole_{st['name']}, {f['name']}) == {f['offset']}, "
                      f"\"{st['name']}.{f['name']}\");")
         o.append("")
     for r in s.registers:

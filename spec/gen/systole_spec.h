@@ -4,6 +4,7 @@
 #ifndef SYSTOLE_SPEC_H
 #define SYSTOLE_SPEC_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -169,81 +170,81 @@ struct systole_command {
     } body;
 };
 
-_Static_assert(sizeof(struct systole_command) == SYSTOLE_COMMAND_BYTES, "command size");
-_Static_assert(offsetof(struct systole_command, header.opcode) == 0, "opcode");
-_Static_assert(offsetof(struct systole_command, header.unit) == 1, "unit");
-_Static_assert(offsetof(struct systole_command, header.core) == 2, "core");
-_Static_assert(offsetof(struct systole_command, header.reserved0) == 3, "reserved0");
-_Static_assert(offsetof(struct systole_command, header.operator_index) == 4, "operator_index");
-_Static_assert(offsetof(struct systole_command, header.flags) == 6, "flags");
-_Static_assert(offsetof(struct systole_command, header.wait0) == 8, "wait0");
-_Static_assert(offsetof(struct systole_command, header.wait1) == 12, "wait1");
-_Static_assert(offsetof(struct systole_command, header.wait2) == 16, "wait2");
-_Static_assert(offsetof(struct systole_command, header.wait3) == 20, "wait3");
-_Static_assert(offsetof(struct systole_command, body.transfer.address) == 24, "transfer.address");
-_Static_assert(offsetof(struct systole_command, body.transfer.words) == 28, "transfer.words");
-_Static_assert(offsetof(struct systole_command, body.transfer.host_address) == 32, "transfer.host_address");
-_Static_assert(offsetof(struct systole_command, body.window.input_address) == 24, "window.input_address");
-_Static_assert(offsetof(struct systole_command, body.window.input_row_stride) == 28, "window.input_row_stride");
-_Static_assert(offsetof(struct systole_command, body.window.input_tile_stride) == 32, "window.input_tile_stride");
-_Static_assert(offsetof(struct systole_command, body.window.input_pixel_stride) == 36, "window.input_pixel_stride");
-_Static_assert(offsetof(struct systole_command, body.window.input_height) == 38, "window.input_height");
-_Static_assert(offsetof(struct systole_command, body.window.input_width) == 40, "window.input_width");
-_Static_assert(offsetof(struct systole_command, body.window.input_tiles) == 42, "window.input_tiles");
-_Static_assert(offsetof(struct systole_command, body.window.origin_y) == 44, "window.origin_y");
-_Static_assert(offsetof(struct systole_command, body.window.origin_x) == 46, "window.origin_x");
-_Static_assert(offsetof(struct systole_command, body.window.kernel_height) == 48, "window.kernel_height");
-_Static_assert(offsetof(struct systole_command, body.window.kernel_width) == 49, "window.kernel_width");
-_Static_assert(offsetof(struct systole_command, body.window.stride_y) == 50, "window.stride_y");
-_Static_assert(offsetof(struct systole_command, body.window.stride_x) == 51, "window.stride_x");
-_Static_assert(offsetof(struct systole_command, body.window.dilation_y) == 52, "window.dilation_y");
-_Static_assert(offsetof(struct systole_command, body.window.dilation_x) == 53, "window.dilation_x");
-_Static_assert(offsetof(struct systole_command, body.window.segments) == 54, "window.segments");
-_Static_assert(offsetof(struct systole_command, body.window.segment_bytes) == 55, "window.segment_bytes");
-_Static_assert(offsetof(struct systole_command, body.window.output_address) == 56, "window.output_address");
-_Static_assert(offsetof(struct systole_command, body.window.output_row_stride) == 60, "window.output_row_stride");
-_Static_assert(offsetof(struct systole_command, body.window.output_tile_stride) == 64, "window.output_tile_stride");
-_Static_assert(offsetof(struct systole_command, body.window.output_pixel_stride) == 68, "window.output_pixel_stride");
-_Static_assert(offsetof(struct systole_command, body.window.output_height) == 70, "window.output_height");
-_Static_assert(offsetof(struct systole_command, body.window.output_width) == 72, "window.output_width");
-_Static_assert(offsetof(struct systole_command, body.window.output_tiles) == 74, "window.output_tiles");
-_Static_assert(offsetof(struct systole_command, body.window.block_rows) == 76, "window.block_rows");
-_Static_assert(offsetof(struct systole_command, body.window.tile_rows) == 78, "window.tile_rows");
-_Static_assert(offsetof(struct systole_command, body.window.parameter_address) == 80, "window.parameter_address");
-_Static_assert(offsetof(struct systole_command, body.window.input_zero_point) == 84, "window.input_zero_point");
-_Static_assert(offsetof(struct systole_command, body.window.weight_zero_point) == 86, "window.weight_zero_point");
-_Static_assert(offsetof(struct systole_command, body.window.output_zero_point) == 88, "window.output_zero_point");
-_Static_assert(offsetof(struct systole_command, body.window.clamp_min) == 90, "window.clamp_min");
-_Static_assert(offsetof(struct systole_command, body.window.clamp_max) == 92, "window.clamp_max");
-_Static_assert(offsetof(struct systole_command, body.window.output_shift) == 94, "window.output_shift");
-_Static_assert(offsetof(struct systole_command, body.window.output_multiplier) == 96, "window.output_multiplier");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input_address) == 24, "elementwise.input_address");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input_row_stride) == 28, "elementwise.input_row_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input_tile_stride) == 32, "elementwise.input_tile_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input2_address) == 36, "elementwise.input2_address");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input2_row_stride) == 40, "elementwise.input2_row_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input2_tile_stride) == 44, "elementwise.input2_tile_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.output_address) == 48, "elementwise.output_address");
-_Static_assert(offsetof(struct systole_command, body.elementwise.output_row_stride) == 52, "elementwise.output_row_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.output_tile_stride) == 56, "elementwise.output_tile_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input_pixel_stride) == 60, "elementwise.input_pixel_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input2_pixel_stride) == 62, "elementwise.input2_pixel_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.output_pixel_stride) == 64, "elementwise.output_pixel_stride");
-_Static_assert(offsetof(struct systole_command, body.elementwise.height) == 66, "elementwise.height");
-_Static_assert(offsetof(struct systole_command, body.elementwise.width) == 68, "elementwise.width");
-_Static_assert(offsetof(struct systole_command, body.elementwise.tiles) == 70, "elementwise.tiles");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input_zero_point) == 72, "elementwise.input_zero_point");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input2_zero_point) == 74, "elementwise.input2_zero_point");
-_Static_assert(offsetof(struct systole_command, body.elementwise.output_zero_point) == 76, "elementwise.output_zero_point");
-_Static_assert(offsetof(struct systole_command, body.elementwise.clamp_min) == 78, "elementwise.clamp_min");
-_Static_assert(offsetof(struct systole_command, body.elementwise.clamp_max) == 80, "elementwise.clamp_max");
-_Static_assert(offsetof(struct systole_command, body.elementwise.left_shift) == 82, "elementwise.left_shift");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input_multiplier) == 84, "elementwise.input_multiplier");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input2_multiplier) == 88, "elementwise.input2_multiplier");
-_Static_assert(offsetof(struct systole_command, body.elementwise.output_multiplier) == 92, "elementwise.output_multiplier");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input_shift) == 96, "elementwise.input_shift");
-_Static_assert(offsetof(struct systole_command, body.elementwise.input2_shift) == 98, "elementwise.input2_shift");
-_Static_assert(offsetof(struct systole_command, body.elementwise.output_shift) == 100, "elementwise.output_shift");
+static_assert(sizeof(struct systole_command) == SYSTOLE_COMMAND_BYTES, "command size");
+static_assert(offsetof(struct systole_command, header.opcode) == 0, "opcode");
+static_assert(offsetof(struct systole_command, header.unit) == 1, "unit");
+static_assert(offsetof(struct systole_command, header.core) == 2, "core");
+static_assert(offsetof(struct systole_command, header.reserved0) == 3, "reserved0");
+static_assert(offsetof(struct systole_command, header.operator_index) == 4, "operator_index");
+static_assert(offsetof(struct systole_command, header.flags) == 6, "flags");
+static_assert(offsetof(struct systole_command, header.wait0) == 8, "wait0");
+static_assert(offsetof(struct systole_command, header.wait1) == 12, "wait1");
+static_assert(offsetof(struct systole_command, header.wait2) == 16, "wait2");
+static_assert(offsetof(struct systole_command, header.wait3) == 20, "wait3");
+static_assert(offsetof(struct systole_command, body.transfer.address) == 24, "transfer.address");
+static_assert(offsetof(struct systole_command, body.transfer.words) == 28, "transfer.words");
+static_assert(offsetof(struct systole_command, body.transfer.host_address) == 32, "transfer.host_address");
+static_assert(offsetof(struct systole_command, body.window.input_address) == 24, "window.input_address");
+static_assert(offsetof(struct systole_command, body.window.input_row_stride) == 28, "window.input_row_stride");
+static_assert(offsetof(struct systole_command, body.window.input_tile_stride) == 32, "window.input_tile_stride");
+static_assert(offsetof(struct systole_command, body.window.input_pixel_stride) == 36, "window.input_pixel_stride");
+static_assert(offsetof(struct systole_command, body.window.input_height) == 38, "window.input_height");
+static_assert(offsetof(struct systole_command, body.window.input_width) == 40, "window.input_width");
+static_assert(offsetof(struct systole_command, body.window.input_tiles) == 42, "window.input_tiles");
+static_assert(offsetof(struct systole_command, body.window.origin_y) == 44, "window.origin_y");
+static_assert(offsetof(struct systole_command, body.window.origin_x) == 46, "window.origin_x");
+static_assert(offsetof(struct systole_command, body.window.kernel_height) == 48, "window.kernel_height");
+static_assert(offsetof(struct systole_command, body.window.kernel_width) == 49, "window.kernel_width");
+static_assert(offsetof(struct systole_command, body.window.stride_y) == 50, "window.stride_y");
+static_assert(offsetof(struct systole_command, body.window.stride_x) == 51, "window.stride_x");
+static_assert(offsetof(struct systole_command, body.window.dilation_y) == 52, "window.dilation_y");
+static_assert(offsetof(struct systole_command, body.window.dilation_x) == 53, "window.dilation_x");
+static_assert(offsetof(struct systole_command, body.window.segments) == 54, "window.segments");
+static_assert(offsetof(struct systole_command, body.window.segment_bytes) == 55, "window.segment_bytes");
+static_assert(offsetof(struct systole_command, body.window.output_address) == 56, "window.output_address");
+static_assert(offsetof(struct systole_command, body.window.output_row_stride) == 60, "window.output_row_stride");
+static_assert(offsetof(struct systole_command, body.window.output_tile_stride) == 64, "window.output_tile_stride");
+static_assert(offsetof(struct systole_command, body.window.output_pixel_stride) == 68, "window.output_pixel_stride");
+static_assert(offsetof(struct systole_command, body.window.output_height) == 70, "window.output_height");
+static_assert(offsetof(struct systole_command, body.window.output_width) == 72, "window.output_width");
+static_assert(offsetof(struct systole_command, body.window.output_tiles) == 74, "window.output_tiles");
+static_assert(offsetof(struct systole_command, body.window.block_rows) == 76, "window.block_rows");
+static_assert(offsetof(struct systole_command, body.window.tile_rows) == 78, "window.tile_rows");
+static_assert(offsetof(struct systole_command, body.window.parameter_address) == 80, "window.parameter_address");
+static_assert(offsetof(struct systole_command, body.window.input_zero_point) == 84, "window.input_zero_point");
+static_assert(offsetof(struct systole_command, body.window.weight_zero_point) == 86, "window.weight_zero_point");
+static_assert(offsetof(struct systole_command, body.window.output_zero_point) == 88, "window.output_zero_point");
+static_assert(offsetof(struct systole_command, body.window.clamp_min) == 90, "window.clamp_min");
+static_assert(offsetof(struct systole_command, body.window.clamp_max) == 92, "window.clamp_max");
+static_assert(offsetof(struct systole_command, body.window.output_shift) == 94, "window.output_shift");
+static_assert(offsetof(struct systole_command, body.window.output_multiplier) == 96, "window.output_multiplier");
+static_assert(offsetof(struct systole_command, body.elementwise.input_address) == 24, "elementwise.input_address");
+static_assert(offsetof(struct systole_command, body.elementwise.input_row_stride) == 28, "elementwise.input_row_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.input_tile_stride) == 32, "elementwise.input_tile_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.input2_address) == 36, "elementwise.input2_address");
+static_assert(offsetof(struct systole_command, body.elementwise.input2_row_stride) == 40, "elementwise.input2_row_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.input2_tile_stride) == 44, "elementwise.input2_tile_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.output_address) == 48, "elementwise.output_address");
+static_assert(offsetof(struct systole_command, body.elementwise.output_row_stride) == 52, "elementwise.output_row_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.output_tile_stride) == 56, "elementwise.output_tile_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.input_pixel_stride) == 60, "elementwise.input_pixel_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.input2_pixel_stride) == 62, "elementwise.input2_pixel_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.output_pixel_stride) == 64, "elementwise.output_pixel_stride");
+static_assert(offsetof(struct systole_command, body.elementwise.height) == 66, "elementwise.height");
+static_assert(offsetof(struct systole_command, body.elementwise.width) == 68, "elementwise.width");
+static_assert(offsetof(struct systole_command, body.elementwise.tiles) == 70, "elementwise.tiles");
+static_assert(offsetof(struct systole_command, body.elementwise.input_zero_point) == 72, "elementwise.input_zero_point");
+static_assert(offsetof(struct systole_command, body.elementwise.input2_zero_point) == 74, "elementwise.input2_zero_point");
+static_assert(offsetof(struct systole_command, body.elementwise.output_zero_point) == 76, "elementwise.output_zero_point");
+static_assert(offsetof(struct systole_command, body.elementwise.clamp_min) == 78, "elementwise.clamp_min");
+static_assert(offsetof(struct systole_command, body.elementwise.clamp_max) == 80, "elementwise.clamp_max");
+static_assert(offsetof(struct systole_command, body.elementwise.left_shift) == 82, "elementwise.left_shift");
+static_assert(offsetof(struct systole_command, body.elementwise.input_multiplier) == 84, "elementwise.input_multiplier");
+static_assert(offsetof(struct systole_command, body.elementwise.input2_multiplier) == 88, "elementwise.input2_multiplier");
+static_assert(offsetof(struct systole_command, body.elementwise.output_multiplier) == 92, "elementwise.output_multiplier");
+static_assert(offsetof(struct systole_command, body.elementwise.input_shift) == 96, "elementwise.input_shift");
+static_assert(offsetof(struct systole_command, body.elementwise.input2_shift) == 98, "elementwise.input2_shift");
+static_assert(offsetof(struct systole_command, body.elementwise.output_shift) == 100, "elementwise.output_shift");
 
 #define SYSTOLE_USB_VENDOR_ID 0x1209u
 #define SYSTOLE_USB_BOOT_PRODUCT_ID 0x0001u
@@ -308,22 +309,22 @@ struct systole_frame_header {
     uint32_t address; // absolute scratchpad word
     uint32_t length; // bytes of payload, without padding
 };
-_Static_assert(sizeof(struct systole_frame_header) == 16, "frame_header");
-_Static_assert(offsetof(struct systole_frame_header, magic) == 0, "frame_header.magic");
-_Static_assert(offsetof(struct systole_frame_header, kind) == 2, "frame_header.kind");
-_Static_assert(offsetof(struct systole_frame_header, flags) == 3, "frame_header.flags");
-_Static_assert(offsetof(struct systole_frame_header, tag) == 4, "frame_header.tag");
-_Static_assert(offsetof(struct systole_frame_header, address) == 8, "frame_header.address");
-_Static_assert(offsetof(struct systole_frame_header, length) == 12, "frame_header.length");
+static_assert(sizeof(struct systole_frame_header) == 16, "frame_header");
+static_assert(offsetof(struct systole_frame_header, magic) == 0, "frame_header.magic");
+static_assert(offsetof(struct systole_frame_header, kind) == 2, "frame_header.kind");
+static_assert(offsetof(struct systole_frame_header, flags) == 3, "frame_header.flags");
+static_assert(offsetof(struct systole_frame_header, tag) == 4, "frame_header.tag");
+static_assert(offsetof(struct systole_frame_header, address) == 8, "frame_header.address");
+static_assert(offsetof(struct systole_frame_header, length) == 12, "frame_header.length");
 
 // A window of the scratchpad that a program may touch.
 struct systole_region_window {
     uint32_t base; // first absolute word
     uint32_t words; // size
 };
-_Static_assert(sizeof(struct systole_region_window) == 8, "region_window");
-_Static_assert(offsetof(struct systole_region_window, base) == 0, "region_window.base");
-_Static_assert(offsetof(struct systole_region_window, words) == 4, "region_window.words");
+static_assert(sizeof(struct systole_region_window) == 8, "region_window");
+static_assert(offsetof(struct systole_region_window, base) == 0, "region_window.base");
+static_assert(offsetof(struct systole_region_window, words) == 4, "region_window.words");
 
 // Payload of a `run` frame. Region bases travel with the launch, so that several programs stay resident and inputs are double-buffered.
 struct systole_launch_descriptor {
@@ -334,13 +335,13 @@ struct systole_launch_descriptor {
     struct systole_region_window regions[8]; // by number; unused ones have no words
     uint32_t reserved[4]; // zero
 };
-_Static_assert(sizeof(struct systole_launch_descriptor) == 96, "launch_descriptor");
-_Static_assert(offsetof(struct systole_launch_descriptor, token) == 0, "launch_descriptor.token");
-_Static_assert(offsetof(struct systole_launch_descriptor, commands) == 4, "launch_descriptor.commands");
-_Static_assert(offsetof(struct systole_launch_descriptor, watchdog_cycles) == 8, "launch_descriptor.watchdog_cycles");
-_Static_assert(offsetof(struct systole_launch_descriptor, flags) == 12, "launch_descriptor.flags");
-_Static_assert(offsetof(struct systole_launch_descriptor, regions) == 16, "launch_descriptor.regions");
-_Static_assert(offsetof(struct systole_launch_descriptor, reserved) == 80, "launch_descriptor.reserved");
+static_assert(sizeof(struct systole_launch_descriptor) == 96, "launch_descriptor");
+static_assert(offsetof(struct systole_launch_descriptor, token) == 0, "launch_descriptor.token");
+static_assert(offsetof(struct systole_launch_descriptor, commands) == 4, "launch_descriptor.commands");
+static_assert(offsetof(struct systole_launch_descriptor, watchdog_cycles) == 8, "launch_descriptor.watchdog_cycles");
+static_assert(offsetof(struct systole_launch_descriptor, flags) == 12, "launch_descriptor.flags");
+static_assert(offsetof(struct systole_launch_descriptor, regions) == 16, "launch_descriptor.regions");
+static_assert(offsetof(struct systole_launch_descriptor, reserved) == 80, "launch_descriptor.reserved");
 
 // One record on the event endpoint.
 struct systole_event {
@@ -354,16 +355,16 @@ struct systole_event {
     uint64_t cycle; // cycles since the doorbell; for a fault outside a run, since reset
     uint64_t reserved; // zero
 };
-_Static_assert(sizeof(struct systole_event) == 32, "event");
-_Static_assert(offsetof(struct systole_event, kind) == 0, "event.kind");
-_Static_assert(offsetof(struct systole_event, error) == 1, "event.error");
-_Static_assert(offsetof(struct systole_event, unit) == 2, "event.unit");
-_Static_assert(offsetof(struct systole_event, core) == 3, "event.core");
-_Static_assert(offsetof(struct systole_event, token) == 4, "event.token");
-_Static_assert(offsetof(struct systole_event, command) == 8, "event.command");
-_Static_assert(offsetof(struct systole_event, detail) == 12, "event.detail");
-_Static_assert(offsetof(struct systole_event, cycle) == 16, "event.cycle");
-_Static_assert(offsetof(struct systole_event, reserved) == 24, "event.reserved");
+static_assert(sizeof(struct systole_event) == 32, "event");
+static_assert(offsetof(struct systole_event, kind) == 0, "event.kind");
+static_assert(offsetof(struct systole_event, error) == 1, "event.error");
+static_assert(offsetof(struct systole_event, unit) == 2, "event.unit");
+static_assert(offsetof(struct systole_event, core) == 3, "event.core");
+static_assert(offsetof(struct systole_event, token) == 4, "event.token");
+static_assert(offsetof(struct systole_event, command) == 8, "event.command");
+static_assert(offsetof(struct systole_event, detail) == 12, "event.detail");
+static_assert(offsetof(struct systole_event, cycle) == 16, "event.cycle");
+static_assert(offsetof(struct systole_event, reserved) == 24, "event.reserved");
 
 // Opens a firmware image; opcode entries of one byte (bit 7 valid, bits 3:0 unit, 15 = any) for opcodes 0 to 255 follow.
 struct systole_firmware_header {
@@ -374,13 +375,13 @@ struct systole_firmware_header {
     uint32_t crc; // CRC-32 (IEEE 802.3) of the bytes after this header
     uint32_t reserved; // zero
 };
-_Static_assert(sizeof(struct systole_firmware_header) == 24, "firmware_header");
-_Static_assert(offsetof(struct systole_firmware_header, magic) == 0, "firmware_header.magic");
-_Static_assert(offsetof(struct systole_firmware_header, version) == 4, "firmware_header.version");
-_Static_assert(offsetof(struct systole_firmware_header, target_id) == 8, "firmware_header.target_id");
-_Static_assert(offsetof(struct systole_firmware_header, length) == 12, "firmware_header.length");
-_Static_assert(offsetof(struct systole_firmware_header, crc) == 16, "firmware_header.crc");
-_Static_assert(offsetof(struct systole_firmware_header, reserved) == 20, "firmware_header.reserved");
+static_assert(sizeof(struct systole_firmware_header) == 24, "firmware_header");
+static_assert(offsetof(struct systole_firmware_header, magic) == 0, "firmware_header.magic");
+static_assert(offsetof(struct systole_firmware_header, version) == 4, "firmware_header.version");
+static_assert(offsetof(struct systole_firmware_header, target_id) == 8, "firmware_header.target_id");
+static_assert(offsetof(struct systole_firmware_header, length) == 12, "firmware_header.length");
+static_assert(offsetof(struct systole_firmware_header, crc) == 16, "firmware_header.crc");
+static_assert(offsetof(struct systole_firmware_header, reserved) == 20, "firmware_header.reserved");
 
 #define SYSTOLE_REGISTER_IDENTITY 0x000u
 #define SYSTOLE_REGISTER_TARGET_ID 0x008u

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Device segments: resident from the session's beginning as far as the scratchpad holds them; where it does not, the
+// others make room when one is needed. Cycles of operators come from the trace of retired commands: an operator has
+// retired with the last of its commands, and each cycle belongs to the oldest operator that has not.
+#include <stdlib.h>
+#include <string.h>
+
+#include "session_state.h"
+
+bool session_placement_fits(const struct systole_tensor *tensor, const struct systole_placement *placement,
+                            uint32_t columns) {
+    const struct systole_placement *p = placement;
+    if ((tensor->dtype != SYSTOLE_INT8 && tensor->dtype != SYSTOLE_UINT8) || p->height == 0 || p->width == 0 ||
+        p->channels == 0) {
+        return false;
+    }
+    uint64_t row = (uint64_t)p->width * p->channels;
+    const uint64_t limit = (uint64_t)1 << 28;
+    if (row > tensor->size || row * p->height != tensor->size) {
+        return false;
+    }
+    uint64_t tiles = (p->channels + columns - 1) / columns;
+    uint64_t end = (uint64_t)(p->height - 1) * p->row_stride;
+    if (p->layout == SYSTOLE_LAYOUT_PACKED) {
+        end += (row + columns - 1) / columns;
+    } else {
+        end += (tiles - 1) * p->tile_stride + (uint64_t)(p->width - 1) * p->pixel_stride + 1;
+    }
+    return p->row_stride <= limit && p->tile_stride <= limit && p->pixel_stride <= limit && end <= limit;
+}
+
+// Buffers for the words of each tensor that crosses the segment's border.
+static enum systole_status make_words(const struct systole_session *session, const struct systole_segment_io *io,
+                                      uint32_t count, uint8_t ***words, struct systole_diagnostic *diagnostic) {
+    const struct systole_graph *graph = session->graph;
+    uint32_t columns = session->program->target.columns;
+    *words = calloc((size_t)count + 1, sizeof **words);
+    if (*words == NULL) {
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for a segment");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (io[i].tensor_index < 0 || (uint32_t)io[i].tensor_index >= graph->tensor_count ||
+            !session_placement_fits(&graph->tensors[io[i].tensor_index], &io[i].placement, columns)) {
+            return systole_fail(diagnostic, SYSTOLE_BAD_FILE, session->program->model_name, "compile the model again",
+                                "the program places tensor %d, which its model does not have in that shape",
+                                io[i].tensor_index);
+        }
+        (*words)[i] = calloc(systole_placement_words(&io[i].placement, columns), columns);
+        if ((*words)[i] == NULL || systole_interpreter_tensor(session->interpreter, io[i].tensor_index) == NULL) {
+            return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for tensor %d",
+                                io[i].tensor_index);
+        }
+    }
+    return SYSTOLE_OK;
+}
+
+static void free_words(uint8_t **words, uint32_t count) {
+    for (uint32_t i = 0; words != NULL && i < count; i++) {
+        free(words[i]);
+    }
+    free(words);
+}
+
+static enum systole_status load(struct systole_session *session, struct session_segment *segment,
+                                struct systole_diagnostic *diagnostic) {
+    enum systole_status status =
+        systole_driver_load(session->options.driver, segment->segment, &segment->loaded, diagnostic);
+    segment->is_loaded = status == SYSTOLE_OK;
+    return status;
+}
+
+static void unload(struct systole_session *session, struct session_segment *segment) {
+    if (segment->is_loaded) {
+        systole_driver_unload(session->options.driver, segment->loaded);
+        segment->is_loaded = false;
+    }
+}
+
+enum systole_status session_segments_create(struct systole_session *session, struct systole_diagnostic *diagnostic) {
+    const struct systole_program *program = session->program;
+    session->segments = calloc((size_t)program->segment_count + 1, sizeof *session->segments);
+    if (session->segments == NULL) {
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, session->graph->name, "", "no memory for segments");
+    }
+    for (uint32_t s = 0; s < program->segment_count; s++) {
+        session->segments[s].segment = &program->segments[s];
+    }
+    enum systole_status status = SYSTOLE_OK;
+    for (uint32_t s = 0; s < program->segment_count && status == SYSTOLE_OK; s++) {
+        struct session_segment *segment = &session->segments[s];
+        status =
+            make_words(session, segment->segment->inputs, segment->segment->input_count, &segment->inputs, diagnostic);
+        if (status == SYSTOLE_OK) {
+            status = make_words(session, segment->segment->outputs, segment->segment->output_count, &segment->outputs,
+                                diagnostic);
+        }
+    }
+    for (uint32_t s = 0; s < program->segment_count && status == SYSTOLE_OK; s++) {
+        status = load(session, &session->segments[s], diagnostic);
+        if (status == SYSTOLE_UNSUPPORTED && s > 0) {
+            return SYSTOLE_OK; // no room for all at once: the rest come when their turn does
+        }
+    }
+    return status;
+}
+
+void session_segments_free(struct systole_session *session) {
+    for (uint32_t s = 0; session->segments != NULL && s < session->program->segment_count; s++) {
+        struct session_segment *segment = &session->segments[s];
+        unload(session, segment);
+        systole_request_clear(&segment->request);
+        free_words(segment->inputs, segment->segment->input_count);
+        free_words(segment->outputs, segment->segment->output_count);
+    }
+    free(session->segments);
+    session->segments = NULL;
+}
+
+uint64_t session_device_cycle(const struct systole_session *session) {
+    uint64_t cycle = 0;
+    if (systole_driver_read_register(session->options.driver, SYSTOLE_REGISTER_CYCLE, &cycle) != SYSTOLE_OK) {
+        return 0;
+    }
+    return cycle;
+}
+
+static enum systole_status ensure_loaded(struct systole_session *session, struct session_segment *segment,
+                                         struct systole_diagnostic *diagnostic) {
+    if (segment->is_loaded) {
+        return SYSTOLE_OK;
+    }
+    enum systole_status status = load(session, segment, diagnostic);
+    if (status == SYSTOLE_UNSUPPORTED) {
+        for (uint32_t s = 0; s < session->program->segment_count; s++) {
+            unload(session, &session->segments[s]);
+        }
+        status = load(session, segment, diagnostic);
+    }
+    return status;
+}
+
+static void add_operator_cycles(struct systole_session *session, const struct session_segment *segment) {
+    const struct systole_request *request = &segment->request;
+    struct systole_session_cycles *cycles = &session->cycles;
+    uint64_t *ends = calloc((size_t)cycles->operator_count + 1, sizeof *ends);
+    if (request->retired == NULL || ends == NULL || cycles->operators == NULL) { // not traced
+        free(ends);
+        free(cycles->operators);
+        cycles->operators = NULL;
+        return;
+    }
+    int64_t last = -1;
+    for (uint32_t i = 0; i < request->retired_count; i++) {
+        uint32_t command = request->retired[i].command;
+        if (command >= segment->segment->command_count) {
+            continue;
+        }
+        int32_t owner = segment->segment->info[command].operator_index;
+        if (owner >= 0 && (uint32_t)owner < cycles->operator_count) {
+            uint64_t cycle = request->retired[i].cycle;
+            ends[owner] = cycle > ends[owner] ? cycle : ends[owner];
+            last = owner > last ? owner : last;
+        }
+    }
+    uint64_t now = 0;
+    for (int64_t o = 0; o <= last; o++) {
+        uint64_t end = o == last || ends[o] > request->cycles ? request->cycles : ends[o];
+        if (end > now) {
+            cycles->operators[o] += end - now;
+            now = end;
+        }
+    }
+    free(ends);
+}
+
+static void add_cycles(struct systole_session *session, const struct session_segment *segment) {
+    session->cycles.total += segment->request.cycles;
+    for (uint32_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
+        for (uint32_t kind = 0; kind < SYSTOLE_COUNTER_KINDS; kind++) {
+            session->cycles.counters[unit][kind] += segment->request.counters[unit][kind];
+        }
+    }
+    add_operator_cycles(session, segment);
+}
+
+enum systole_status session_segment_run(struct systole_session *session, uint32_t index,
+                                        struct systole_diagnostic *diagnostic) {
+    struct session_segment *segment = &session->segments[index];
+    const struct systole_segment *s = segment->segment;
+    uint32_t columns = session->program->target.columns;
+    enum systole_status status = ensure_loaded(session, segment, diagnostic);
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < s->input_count; i++) {
+        systole_placement_pack(&s->inputs[i].placement, columns,
+                               systole_interpreter_tensor(session->interpreter, s->inputs[i].tensor_index),
+                               segment->inputs[i]);
+    }
+    systole_request_clear(&segment->request);
+    segment->request = (struct systole_request){
+        .inputs = (const uint8_t *const *)segment->inputs,
+        .outputs = segment->outputs,
+    };
+    status = systole_driver_submit(session->options.driver, segment->loaded, &segment->request);
+    if (status != SYSTOLE_OK) {
+        return systole_fail(diagnostic, status, session->program->model_name, "reset the device",
+                            "segment %u could not be submitted: %s", index, systole_status_name(status));
+    }
+    status = systole_driver_wait(session->options.driver, &segment->request);
+    if (status != SYSTOLE_OK) {
+        if (diagnostic != NULL) {
+            *diagnostic = segment->request.diagnostic;
+        }
+        return status;
+    }
+    for (uint32_t i = 0; i < s->output_count; i++) {
+        systole_placement_unpack(&s->outputs[i].placement, columns, segment->outputs[i],
+                                 systole_interpreter_tensor(session->interpreter, s->outputs[i].tensor_index));
+    }
+    add_cycles(session, segment);
+    return SYSTOLE_OK;
+}

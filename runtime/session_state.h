@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// What the files of a session share: session.c (life and steps), session_segments.c (device segments and their
+// cycles), verify.c (comparison with the CPU).
+#ifndef SYSTOLE_SESSION_STATE_H
+#define SYSTOLE_SESSION_STATE_H
+
+#include "interpreter.h"
+#include "systole.h"
+
+// A device segment with its words on the host's side.
+struct session_segment {
+    const struct systole_segment *segment;
+    bool is_loaded;
+    systole_loaded loaded;
+    uint8_t **inputs, **outputs; // words of each
+    struct systole_request request;
+};
+
+struct session_verification;
+
+struct systole_session {
+    const struct systole_graph *graph;     // what runs: borrowed, or `own`
+    struct systole_graph own;              // read from the program
+    const struct systole_program *program; // NULL: every operator runs on the CPU
+    struct systole_session_options options;
+    struct systole_interpreter *interpreter;
+    bool *on_host; // tensors whose bytes the host has after an invocation
+    struct session_segment *segments;
+    struct session_verification *verification; // NULL: not asked for
+    struct systole_session_cycles cycles;
+    bool was_invoked;
+};
+
+// session_segments.c
+enum systole_status session_segments_create(struct systole_session *session, struct systole_diagnostic *diagnostic);
+void session_segments_free(struct systole_session *session);
+enum systole_status session_segment_run(struct systole_session *session, uint32_t index,
+                                        struct systole_diagnostic *diagnostic);
+// The device's cycle register; 0 when it cannot be read.
+uint64_t session_device_cycle(const struct systole_session *session);
+// Height, width and channels that a placement gives a tensor: the last axis, the one before it, the product of the
+// rest. False: it is not of an 8-bit type, the sizes differ, or a stride leaves 28 bits.
+bool session_placement_fits(const struct systole_tensor *tensor, const struct systole_placement *placement,
+                            uint32_t columns);
+
+// verify.c. `graph` has every constant.
+enum systole_status session_verification_create(struct systole_session *session, const struct systole_graph *graph,
+                                                struct systole_diagnostic *diagnostic);
+void session_verification_free(struct systole_session *session);
+// Runs the CPU on the session's inputs; before the first step.
+enum systole_status session_verification_begin(struct systole_session *session, struct systole_diagnostic *diagnostic);
+// Around one segment: observes the device, then compares the outputs that came back.
+void session_verification_watch(struct systole_session *session, uint32_t segment);
+void session_verification_outputs(struct systole_session *session, uint32_t segment);
+// SYSTOLE_MISMATCH with the first difference; after the last step.
+enum systole_status session_verification_end(struct systole_session *session, struct systole_diagnostic *diagnostic);
+
+#endif

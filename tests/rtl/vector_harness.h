@@ -40,7 +40,7 @@ template <class Module, unsigned COLUMNS, unsigned PORTS> struct UnitHarness {
     uint64_t cycles = 0, busy_cycles = 0, stalled_cycles = 0;
     bool stopped_on_error = false;
 
-    UnitHarness(uint32_t seed, unsigned taps, unsigned weight_port_rows)
+    explicit UnitHarness(uint32_t seed, unsigned taps = 3, unsigned weight_port_rows = 4)
         : memory((size_t)WORDS * COLUMNS), expected(memory.size()), random(seed) {
         target.cores = 1;
         target.rows = target.columns = COLUMNS;

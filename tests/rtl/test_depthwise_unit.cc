@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // The depthwise unit against the functional model: random commands of its four opcodes, back to back, under random
-// refusals; its rate without refusals; the largest kernels; windows, halt and reset. Parameters: -GCOLUMNS=16 -GTAPS=3
-// -GWEIGHT_PORT_ROWS=4
+// refusals; its rate without refusals; the largest kernels; windows, halt and reset.
+
+// Parameters: -GCOLUMNS=16 -GTAPS=3 -GWEIGHT_PORT_ROWS=4
 #include "Vdepthwise_unit.h"
 
 #include "vector_harness.h"

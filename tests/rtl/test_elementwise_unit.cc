@@ -2,6 +2,7 @@
 // Copyright The Systole authors
 // The element-wise unit against the functional model: random additions and requantisations, back to back, under random
 // refusals, with broadcasts by stride and by lane; its rate without refusals; windows, halt and reset.
+
 // Parameters: -GCOLUMNS=16
 #include "Velementwise_unit.h"
 

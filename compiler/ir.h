@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// What the passes work on. A compilation holds one operation for every operator of the graph (in the same order) and
+// grows: legalise fills operations, fuse removes some, place cuts segments, lay_out gives each segment its storages,
+// tile its pieces, allocate addresses, emit commands, schedule their order and tokens, estimate their cycles.
+// Everything in it lives in one arena, so that there is one thing to free; what becomes the program is malloc'ed.
+#ifndef SYSTOLE_IR_H
+#define SYSTOLE_IR_H
+
+#include "compiler.h"
+#include "quantised_parameters.h"
+
+#define IR_RECORD_WORDS 12u    // a channel record of a parameter stream
+#define IR_DEPTHWISE_TAPS 256u // most taps of a depthwise command
+#define IR_WINDOW_LIMIT 255u   // kernel, stride and dilation are bytes
+#define IR_EXTENT_LIMIT 32767u // origins of windows are signed 16-bit
+#define IR_TILES_LIMIT 65535u  // channel tiles are 16-bit
+#define IR_STRIDE_LIMIT 0xFFFFFFu
+#define IR_IMAGES_LIMIT 64u // images of a batch, a command or more each
+
+enum operation_kind {
+    OPERATION_HOST, // nothing that the device can do
+    OPERATION_CONV,
+    OPERATION_DEPTHWISE,
+    OPERATION_MAX_POOL,
+    OPERATION_AVERAGE_POOL,
+    OPERATION_SUM_POOL,
+    OPERATION_ADD,
+    OPERATION_REQUANTISE,
+    OPERATION_RESHAPE, // exists only folded
+    OPERATION_PAD,     // exists only folded
+};
+
+enum operation_state {
+    STATE_CPU,
+    STATE_RUN,    // has commands
+    STATE_FOLDED, // is part of its neighbours
+};
+
+// An operand as its bytes lie in memory. Fusing may name another tensor than the operator does.
+struct operand {
+    int32_t tensor;
+    int32_t zero_point;
+    bool is_unsigned;
+};
+
+// A window that slides over each of `images` feature maps; element-wise operations use the output's extents only.
+// Input and output pixels are counted linearly over the whole tensor, so that a tensor of another height and width but
+// the same channels serves as well.
+struct window {
+    uint32_t images;
+    uint32_t input_height, input_width, input_channels;
+    uint32_t output_height, output_width, output_channels;
+    uint32_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x;
+    int32_t pad_top, pad_left;
+};
+
+// How an element-wise operand follows the output, in pixels: from an image, row, column to the next. 0: broadcast.
+struct pixel_steps {
+    uint32_t image, row, column;
+    bool lane_broadcast;
+};
+
+struct weights {
+    const uint8_t *data; // [output][kernel height][kernel width][input], or depthwise [height][width][output]
+    const uint8_t *bias; // int32 little endian, or NULL
+    bool is_depthwise;   // order of `data`
+    bool is_unsigned;
+    uint32_t multiplier; // depthwise: outputs of an input channel
+    int32_t zero_point;
+    struct systole_multiplier *rescale; // one an output channel
+};
+
+struct operation {
+    uint32_t index; // of its operator
+    enum operation_kind kind;
+    enum operation_state state;
+    int32_t segment; // -1: none
+    char reason[48]; // as in systole_operator_info
+    char detail[256];
+    struct operand inputs[2], output;
+    uint32_t input_count;
+    struct window window;
+    struct pixel_steps steps[2];
+    int32_t clamp_min, clamp_max;
+    struct weights weights;                              // conv and depthwise
+    struct systole_multiplier input_rescale[2], rescale; // add, requantise and sum_pool
+    int32_t left_shift;                                  // add
+    // Of lay_out:
+    bool packed;
+    uint32_t segments, segment_bytes; // packed
+    uint32_t tile_rows;               // conv
+    uint32_t reduction_tiles;         // conv
+    uint32_t stream_words;            // parameter words of one output tile
+    uint32_t parameter_offset;        // words in region parameters
+};
+
+// A tensor's bytes on the device during one segment.
+struct storage {
+    int32_t tensor;
+    struct systole_placement placement;
+    uint32_t words;
+    uint32_t first_operation, last_operation; // positions in the segment between which it lives
+    bool is_input, is_output, is_constant;
+    bool linear; // somebody counts its pixels across rows: no gap between rows
+};
+
+// A box of an operation's output that one command computes. Rows and columns are of one image's output.
+struct piece {
+    uint32_t operation; // position in the segment
+    uint32_t image, y0, y1, x0, x1, t0, t1;
+};
+
+// How stripes are cut; several schemes are tried.
+struct scheme {
+    uint32_t stripe_pixels; // at least
+    uint32_t stripes;       // aimed at where the map allows
+    uint32_t most_stripes;
+    uint32_t channel_groups; // where a map is not cut in rows
+};
+
+struct segment_io {
+    int32_t tensor; // of the model; may be another view of the storage's tensor
+    uint32_t storage;
+};
+
+struct segment_plan {
+    uint32_t *operations; // indices, those that run
+    uint32_t operation_count;
+    struct storage *storages;
+    uint32_t storage_count;
+    struct segment_io *inputs, *outputs;
+    uint32_t input_count, output_count;
+    struct piece *pieces;
+    uint32_t piece_count;
+    uint8_t *parameters;
+    uint32_t parameter_words;
+    uint32_t region_words[SYSTOLE_REGIONS];
+    struct systole_command *commands;
+    struct systole_command_info *info;
+    uint32_t command_count;
+    uint64_t cycles;
+    bool fits;
+};
+
+// An operator that a later pass sent to the CPU; the passes begin again with it there.
+struct eviction {
+    const char *code; // of a restriction; NULL: none
+    int32_t tensor;
+    int64_t value, limit;
+};
+
+struct compilation {
+    const struct systole_graph *graph;
+    const struct systole_target *target;
+    FILE *dump;
+    struct systole_diagnostic *diagnostic;
+    struct arena_block *arena;
+    struct operation *operations; // one an operator
+    struct eviction *evictions;   // one an operator
+    bool *cut_before;             // an operator before which place must begin another segment
+    bool again;                   // an eviction or a cut was added: begin again
+    struct segment_plan *segments;
+    uint32_t segment_count;
+    struct systole_step *steps;
+    uint32_t step_count;
+};
+
+// Zeroed memory until the compilation ends; NULL when there is none.
+void *ir_allocate(struct compilation *compilation, size_t count, size_t size);
+void ir_free(struct compilation *compilation);
+enum systole_status ir_out_of_memory(const struct compilation *compilation);
+enum systole_status ir_internal_error(const struct compilation *compilation, uint32_t operator_index, const char *what);
+
+// A tensor as height x width x channels.
+struct extents {
+    uint32_t height, width, channels;
+};
+struct extents ir_extents(const struct systole_tensor *tensor);
+
+uint32_t ir_divide_up(uint32_t value, uint32_t divisor);
+uint32_t ir_round_up(uint32_t value, uint32_t multiple);
+const char *ir_kind_name(enum operation_kind kind);
+bool ir_is_window(enum operation_kind kind);
+// Keeps an operation on the CPU.
+void ir_to_cpu(struct operation *operation, const char *reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+// Position of a tensor's storage in a segment; UINT32_MAX: none.
+uint32_t ir_find_storage(const struct segment_plan *segment, int32_t tensor);
+// The tensor whose bytes a folded RESHAPE's output shows (through several); others are their own.
+int32_t ir_root(const struct compilation *compilation, int32_t tensor);
+// Whether the host reads a tensor: an output of the graph, or an input of an operator on the CPU.
+bool ir_host_reads(const struct compilation *compilation, int32_t tensor);
+// Word of a pixel counted linearly over the storage, tile 0.
+uint32_t ir_pixel_word(const struct storage *storage, uint32_t pixel);
+// Words between two pixels `pixels` apart that are in the same column of some view.
+uint32_t ir_pixel_stride(const struct storage *storage, uint32_t pixels);
+
+// Restrictions (restrictions.c): true, and the operation on the CPU with its reason, when a row of the table forbids
+// it.
+bool restrictions_forbid(const struct compilation *compilation, struct operation *operation);
+// Reasons that arise later than legalisation.
+void restrictions_apply(const struct compilation *compilation, struct operation *operation,
+                        const struct eviction *eviction);
+
+// Shared by legalise and fuse: the window of a fully connected layer on a map of height x width x channels.
+// False: the three do not fit together, or the kernel is too large.
+bool legalise_fully_connected(const struct extents *input, const struct extents *output, uint32_t depth,
+                              struct window *window);
+
+// The passes, in order. Those on a segment are run for each, some for each scheme.
+enum systole_status pass_legalise(struct compilation *compilation);
+enum systole_status pass_fuse(struct compilation *compilation);
+enum systole_status pass_place(struct compilation *compilation);
+enum systole_status pass_lay_out(struct compilation *compilation, struct segment_plan *segment);
+enum systole_status pass_parameters(struct compilation *compilation, struct segment_plan *segment);
+enum systole_status pass_allocate(struct compilation *compilation, struct segment_plan *segment);
+enum systole_status pass_tile(struct compilation *compilation, struct segment_plan *segment,
+                              const struct scheme *scheme);
+enum systole_status pass_emit(struct compilation *compilation, struct segment_plan *segment);
+enum systole_status pass_schedule(struct compilation *compilation, struct segment_plan *segment);
+enum systole_status pass_estimate(struct compilation *compilation, struct segment_plan *segment);
+
+void dump_operations(const struct compilation *compilation, const char *pass);
+void dump_segment(const struct compilation *compilation, const struct segment_plan *segment, const char *pass);
+
+#endif

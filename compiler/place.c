@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Which stretches of operators run on the device. Operators keep their order; a stretch between two that stay on the
+// CPU is a segment, and so are the parts of one that had to be cut because it did not fit. A segment without any
+// multiplication beside one that has some is sent to the CPU: moving its data costs more than it saves.
+#include "ir.h"
+
+static bool is_weighted(const struct operation *operation) {
+    return operation->kind == OPERATION_CONV || operation->kind == OPERATION_DEPTHWISE;
+}
+
+static bool segment_is_weighted(const struct compilation *c, const struct segment_plan *segment) {
+    bool result = false;
+    for (uint32_t i = 0; i < segment->operation_count; i++) {
+        result = result || is_weighted(&c->operations[segment->operations[i]]);
+    }
+    return result;
+}
+
+// Segments and steps in order of execution.
+static enum systole_status cut(struct compilation *c) {
+    uint32_t count = c->graph->operator_count;
+    c->segments = ir_allocate(c, count, sizeof *c->segments);
+    c->steps = ir_allocate(c, count, sizeof *c->steps);
+    if (count > 0 && (c->segments == NULL || c->steps == NULL)) {
+        return ir_out_of_memory(c);
+    }
+    c->segment_count = c->step_count = 0;
+    struct segment_plan *open = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct operation *o = &c->operations[i];
+        if (o->state == STATE_CPU || c->cut_before[i]) {
+            open = NULL;
+        }
+        if (o->state == STATE_CPU) {
+            c->steps[c->step_count++] = (struct systole_step){SYSTOLE_PLACE_CPU, i};
+        }
+        if (o->state != STATE_RUN) {
+            continue;
+        }
+        if (open == NULL) {
+            open = &c->segments[c->segment_count];
+            *open = (struct segment_plan){.operations = ir_allocate(c, count - i, sizeof *open->operations)};
+            if (open->operations == NULL) {
+                return ir_out_of_memory(c);
+            }
+            c->steps[c->step_count++] = (struct systole_step){SYSTOLE_PLACE_DEVICE, c->segment_count++};
+        }
+        o->segment = (int32_t)(open - c->segments);
+        open->operations[open->operation_count++] = i;
+    }
+    return SYSTOLE_OK;
+}
+
+static void evict_islands(struct compilation *c) {
+    bool any = false;
+    for (uint32_t s = 0; s < c->segment_count; s++) {
+        any = any || segment_is_weighted(c, &c->segments[s]);
+    }
+    for (uint32_t s = 0; s < c->segment_count && any; s++) {
+        const struct segment_plan *segment = &c->segments[s];
+        for (uint32_t i = 0; i < segment->operation_count && !segment_is_weighted(c, segment); i++) {
+            uint32_t index = segment->operations[i];
+            c->evictions[index] = (struct eviction){"small_island", c->graph->operators[index].outputs[0], 0, 0};
+            c->again = true;
+        }
+    }
+}
+
+// The segment whose command makes a tensor; -1: none.
+static int32_t producer_segment(const struct compilation *c, int32_t tensor) {
+    for (uint32_t i = 0; i < c->graph->operator_count; i++) {
+        if (c->operations[i].state == STATE_RUN && c->operations[i].output.tensor == tensor) {
+            return c->operations[i].segment;
+        }
+    }
+    return -1;
+}
+
+static bool other_segment_reads(const struct compilation *c, int32_t tensor, int32_t segment) {
+    for (uint32_t i = 0; i < c->graph->operator_count; i++) {
+        const struct operation *o = &c->operations[i];
+        for (uint32_t k = 0; k < o->input_count && o->state == STATE_RUN && o->segment != segment; k++) {
+            if (o->inputs[k].tensor == tensor) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void add_storage(struct segment_plan *segment, const struct operand *operand, bool is_input, bool is_constant) {
+    uint32_t found = ir_find_storage(segment, operand->tensor);
+    if (found != UINT32_MAX) {
+        return;
+    }
+    struct storage *s = &segment->storages[segment->storage_count];
+    *s = (struct storage){.tensor = operand->tensor, .is_input = is_input, .is_constant = is_constant};
+    s->placement.is_unsigned = operand->is_unsigned;
+    if (is_input) {
+        segment->inputs[segment->input_count++] = (struct segment_io){operand->tensor, segment->storage_count};
+    }
+    segment->storage_count++;
+}
+
+static enum systole_status connect(struct compilation *c, struct segment_plan *segment) {
+    int32_t index = (int32_t)(segment - c->segments);
+    uint32_t most = 3 * segment->operation_count;
+    segment->storages = ir_allocate(c, most, sizeof *segment->storages);
+    segment->inputs = ir_allocate(c, most, sizeof *segment->inputs);
+    segment->outputs = ir_allocate(c, most + c->graph->operator_count, sizeof *segment->outputs);
+    if (segment->storages == NULL || segment->inputs == NULL || segment->outputs == NULL) {
+        return ir_out_of_memory(c);
+    }
+    for (uint32_t i = 0; i < segment->operation_count; i++) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        for (uint32_t k = 0; k < o->input_count; k++) {
+            bool is_constant = c->graph->tensors[o->inputs[k].tensor].data != NULL;
+            bool is_inside = producer_segment(c, o->inputs[k].tensor) == index;
+            add_storage(segment, &o->inputs[k], !is_inside && !is_constant, is_constant);
+        }
+        add_storage(segment, &o->output, false, false);
+    }
+    for (uint32_t s = 0; s < segment->storage_count; s++) {
+        int32_t tensor = segment->storages[s].tensor;
+        if (producer_segment(c, tensor) == index &&
+            (ir_host_reads(c, tensor) || other_segment_reads(c, tensor, index))) {
+            segment->outputs[segment->output_count++] = (struct segment_io){tensor, s};
+            segment->storages[s].is_output = true;
+        }
+    }
+    for (uint32_t i = 0; i < c->graph->operator_count; i++) { // what the host sees through folded RESHAPEs
+        struct operation *o = &c->operations[i];
+        if (o->state == STATE_FOLDED && o->kind == OPERATION_RESHAPE && ir_host_reads(c, o->output.tensor)) {
+            uint32_t s = ir_find_storage(segment, ir_root(c, o->output.tensor));
+            if (s != UINT32_MAX && producer_segment(c, segment->storages[s].tensor) == index) {
+                segment->outputs[segment->output_count++] = (struct segment_io){o->output.tensor, s};
+                segment->storages[s].is_output = true;
+            }
+        }
+    }
+    return SYSTOLE_OK;
+}
+
+// Folded operators are counted with the segment of their neighbours.
+static void place_folded(struct compilation *c) {
+    for (uint32_t i = 0; i < c->graph->operator_count; i++) {
+        struct operation *o = &c->operations[i];
+        if (o->state != STATE_FOLDED) {
+            continue;
+        }
+        o->segment = producer_segment(c, ir_root(c, o->inputs[0].tensor));
+        for (uint32_t k = i; k < c->graph->operator_count && o->segment < 0; k++) {
+            o->segment = c->operations[k].state == STATE_RUN ? c->operations[k].segment : -1;
+        }
+        for (uint32_t k = i; k-- > 0 && o->segment < 0;) {
+            o->segment = c->operations[k].state == STATE_RUN ? c->operations[k].segment : -1;
+        }
+    }
+}
+
+enum systole_status pass_place(struct compilation *c) {
+    enum systole_status status = cut(c);
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    evict_islands(c);
+    for (uint32_t s = 0; s < c->segment_count && status == SYSTOLE_OK && !c->again; s++) {
+        status = connect(c, &c->segments[s]);
+    }
+    place_folded(c);
+    dump_operations(c, "place");
+    return status;
+}

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Every reason for which an operator stays on the CPU, one row each: check, stable code, text, remedy. Rows are tried
+// in order, so that a check may rely on those before it. Rows without a check are raised by later passes by their code.
+#include <math.h>
+#include <string.h>
+
+#include "ir.h"
+
+// What violated a row: a tensor (-1: none), and a value with its limit where there is one.
+struct finding {
+    int32_t tensor;
+    int64_t value, limit;
+};
+
+struct restriction {
+    bool (*violated)(const struct compilation *, const struct systole_operator *, struct finding *);
+    const char *code, *text, *remedy;
+};
+
+static const struct systole_tensor *tensor_of(const struct compilation *c, int32_t index) {
+    return &c->graph->tensors[index];
+}
+
+static bool is_eight_bit(const struct systole_tensor *tensor) {
+    return tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8;
+}
+
+static bool is_weighted(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_CONV_2D || op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D ||
+           op->code == SYSTOLE_OP_FULLY_CONNECTED;
+}
+
+static bool is_convolution(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_CONV_2D || op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D;
+}
+
+static bool is_pool(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_AVERAGE_POOL_2D || op->code == SYSTOLE_OP_MAX_POOL_2D;
+}
+
+static bool is_rescale(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_QUANTIZE || op->code == SYSTOLE_OP_RELU || op->code == SYSTOLE_OP_RELU6 ||
+           op->code == SYSTOLE_OP_RELU_N1_TO_1;
+}
+
+static bool is_pad(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_PAD || op->code == SYSTOLE_OP_PADV2;
+}
+
+// Operands that are activations; the others are constants with checks of their own.
+static uint32_t activation_count(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_ADD ? 2 : 1;
+}
+
+static bool find(struct finding *finding, int32_t tensor, int64_t value, int64_t limit) {
+    *finding = (struct finding){tensor, value, limit};
+    return true;
+}
+
+static bool softmax(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    (void)c;
+    return op->code == SYSTOLE_OP_SOFTMAX && find(f, op->outputs[0], 0, 0);
+}
+
+static bool operator_unknown(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    (void)c;
+    bool known = is_weighted(op) || is_pool(op) || is_rescale(op) || is_pad(op) || op->code == SYSTOLE_OP_ADD ||
+                 op->code == SYSTOLE_OP_MEAN || op->code == SYSTOLE_OP_RESHAPE;
+    return !known && find(f, op->output_count > 0 ? op->outputs[0] : -1, 0, 0);
+}
+
+static bool operands_missing(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    (void)c;
+    uint32_t needed =
+        is_weighted(op) || is_pad(op) || op->code == SYSTOLE_OP_ADD || op->code == SYSTOLE_OP_MEAN ? 2 : 1;
+    bool missing = op->output_count != 1 || op->input_count < needed;
+    for (uint32_t i = 0; i < needed && !missing; i++) {
+        missing = op->inputs[i] < 0;
+    }
+    return missing && find(f, -1, op->input_count, needed);
+}
+
+static bool type_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    for (uint32_t i = 0; i < activation_count(op); i++) {
+        if (!is_eight_bit(tensor_of(c, op->inputs[i]))) {
+            return find(f, op->inputs[i], 0, 0);
+        }
+    }
+    return !is_eight_bit(tensor_of(c, op->outputs[0])) && find(f, op->outputs[0], 0, 0);
+}
+
+static bool types_differ(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code == SYSTOLE_OP_QUANTIZE) {
+        return false;
+    }
+    for (uint32_t i = 0; i < activation_count(op); i++) {
+        if (tensor_of(c, op->inputs[i])->dtype != tensor_of(c, op->outputs[0])->dtype) {
+            return find(f, op->inputs[i], 0, 0);
+        }
+    }
+    return is_weighted(op) && tensor_of(c, op->inputs[1])->dtype != tensor_of(c, op->outputs[0])->dtype &&
+           find(f, op->inputs[1], 0, 0);
+}
+
+static bool input_constant(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    bool all = true;
+    for (uint32_t i = 0; i < activation_count(op); i++) {
+        all = all && tensor_of(c, op->inputs[i])->data != NULL;
+    }
+    return all && find(f, op->inputs[0], 0, 0);
+}
+
+static bool quantisation_missing(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code == SYSTOLE_OP_RESHAPE) {
+        return false;
+    }
+    uint32_t index = (uint32_t)(op - c->graph->operators);
+    float scale;
+    int32_t zero_point;
+    for (uint32_t i = 0; i < activation_count(op); i++) {
+        if (systole_tensor_affine(c->graph, index, op->inputs[i], "input", &scale, &zero_point, NULL) != SYSTOLE_OK) {
+            return find(f, op->inputs[i], tensor_of(c, op->inputs[i])->quantisation.count, 1);
+        }
+    }
+    return systole_tensor_affine(c->graph, index, op->outputs[0], "output", &scale, &zero_point, NULL) != SYSTOLE_OK &&
+           find(f, op->outputs[0], tensor_of(c, op->outputs[0])->quantisation.count, 1);
+}
+
+static bool rank_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (!is_convolution(op) && !is_pool(op)) {
+        return false;
+    }
+    int32_t tensors[3] = {op->inputs[0], op->outputs[0], is_convolution(op) ? op->inputs[1] : op->outputs[0]};
+    for (uint32_t i = 0; i < 3; i++) {
+        if (tensor_of(c, tensors[i])->rank != 4) {
+            return find(f, tensors[i], tensor_of(c, tensors[i])->rank, 4);
+        }
+    }
+    return false;
+}
+
+static bool weights_variable(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (!is_weighted(op)) {
+        return false;
+    }
+    if (tensor_of(c, op->inputs[1])->data == NULL) {
+        return find(f, op->inputs[1], 0, 0);
+    }
+    return op->input_count > 2 && op->inputs[2] >= 0 && tensor_of(c, op->inputs[2])->data == NULL &&
+           find(f, op->inputs[2], 0, 0);
+}
+
+static bool weights_quantised_otherwise(const struct compilation *c, const struct systole_operator *op,
+                                        struct finding *f) {
+    if (!is_weighted(op)) {
+        return false;
+    }
+    struct systole_convolution_parameters parameters;
+    enum systole_status status =
+        systole_convolution_parameters_derive(c->graph, (uint32_t)(op - c->graph->operators), &parameters, NULL);
+    systole_convolution_parameters_free(&parameters);
+    return status != SYSTOLE_OK && find(f, op->inputs[1], tensor_of(c, op->inputs[1])->quantisation.count, 1);
+}
+
+static bool bias_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (!is_weighted(op) || op->input_count < 3 || op->inputs[2] < 0) {
+        return false;
+    }
+    const struct systole_tensor *bias = tensor_of(c, op->inputs[2]);
+    const struct systole_tensor *weights = tensor_of(c, op->inputs[1]);
+    int32_t channels = weights->shape[op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D ? weights->rank - 1 : 0];
+    return (bias->dtype != SYSTOLE_INT32 || systole_tensor_elements(bias) != (size_t)channels) &&
+           find(f, op->inputs[2], (int64_t)systole_tensor_elements(bias), channels);
+}
+
+static bool activation_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    (void)c;
+    return op->options.activation == SYSTOLE_ACTIVATION_TANH && find(f, op->outputs[0], 0, 0);
+}
+
+static bool grouped(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code != SYSTOLE_OP_CONV_2D) {
+        return false;
+    }
+    int32_t channels = tensor_of(c, op->inputs[0])->shape[3], depth = tensor_of(c, op->inputs[1])->shape[3];
+    return channels != depth && find(f, op->inputs[1], depth, channels);
+}
+
+// Extents of an axis as the options say against what the file says.
+static bool axis_differs(const struct systole_operator *op, int32_t input, int32_t output, int32_t filter,
+                         int32_t stride, int32_t dilation) {
+    return stride < 1 || dilation < 1 || filter < 1 ||
+           output != systole_output_extent(op->options.padding, input, filter, stride, dilation);
+}
+
+static bool shape_inconsistent(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    const struct systole_tensor *in = tensor_of(c, op->inputs[0]), *out = tensor_of(c, op->outputs[0]);
+    const struct systole_options *o = &op->options;
+    bool bad = false;
+    if (is_convolution(op)) {
+        const struct systole_tensor *w = tensor_of(c, op->inputs[1]);
+        bool depthwise = op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D;
+        bad = in->shape[0] != out->shape[0] || out->shape[3] != w->shape[depthwise ? 3 : 0] ||
+              (depthwise && (w->shape[0] != 1 || out->shape[3] % in->shape[3] != 0)) ||
+              axis_differs(op, in->shape[1], out->shape[1], w->shape[1], o->stride_h, o->dilation_h) ||
+              axis_differs(op, in->shape[2], out->shape[2], w->shape[2], o->stride_w, o->dilation_w);
+    } else if (is_pool(op)) {
+        bad = in->shape[0] != out->shape[0] || in->shape[3] != out->shape[3] ||
+              axis_differs(op, in->shape[1], out->shape[1], o->filter_h, o->stride_h, 1) ||
+              axis_differs(op, in->shape[2], out->shape[2], o->filter_w, o->stride_w, 1);
+    } else if (op->code == SYSTOLE_OP_RESHAPE || is_rescale(op)) {
+        bad = systole_tensor_elements(in) != systole_tensor_elements(out);
+    }
+    return bad && find(f, op->outputs[0], 0, 0);
+}
+
+static bool window_large(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (!is_convolution(op) && !is_pool(op)) {
+        return false;
+    }
+    const struct systole_options *o = &op->options;
+    const struct systole_tensor *w = is_convolution(op) ? tensor_of(c, op->inputs[1]) : NULL;
+    int32_t sizes[6] = {w != NULL ? w->shape[1] : o->filter_h,
+                        w != NULL ? w->shape[2] : o->filter_w,
+                        o->stride_h,
+                        o->stride_w,
+                        o->dilation_h,
+                        o->dilation_w};
+    for (uint32_t i = 0; i < 6; i++) {
+        if (sizes[i] > (int32_t)IR_WINDOW_LIMIT) {
+            return find(f, w != NULL ? op->inputs[1] : op->inputs[0], sizes[i], IR_WINDOW_LIMIT);
+        }
+    }
+    return false;
+}
+
+static bool extent_large(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    int32_t tensors[3] = {op->inputs[0], op->outputs[0], activation_count(op) > 1 ? op->inputs[1] : op->inputs[0]};
+    for (uint32_t i = 0; i < 3; i++) {
+        struct extents e = ir_extents(tensor_of(c, tensors[i]));
+        uint32_t largest = e.height > e.width ? e.height : e.width;
+        if (largest > IR_EXTENT_LIMIT) {
+            return find(f, tensors[i], largest, IR_EXTENT_LIMIT);
+        }
+        if (ir_divide_up(e.channels, c->target->columns) > IR_TILES_LIMIT) {
+            return find(f, tensors[i], e.channels, (int64_t)IR_TILES_LIMIT * c->target->columns);
+        }
+    }
+    return false;
+}
+
+static bool batch_large(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (!is_convolution(op) && !is_pool(op) && op->code != SYSTOLE_OP_MEAN) {
+        return false;
+    }
+    const struct systole_tensor *in = tensor_of(c, op->inputs[0]);
+    return in->rank == 4 && in->shape[0] > (int32_t)IR_IMAGES_LIMIT &&
+           find(f, op->inputs[0], in->shape[0], IR_IMAGES_LIMIT);
+}
+
+static bool fully_connected_shape(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code != SYSTOLE_OP_FULLY_CONNECTED) {
+        return false;
+    }
+    const struct systole_tensor *w = tensor_of(c, op->inputs[1]);
+    struct extents in = ir_extents(tensor_of(c, op->inputs[0])), out = ir_extents(tensor_of(c, op->outputs[0]));
+    struct window window;
+    return (w->rank != 2 || op->options.weights_format != 0 || out.channels != (uint32_t)w->shape[0] ||
+            !legalise_fully_connected(&in, &out, (uint32_t)w->shape[1], &window)) &&
+           find(f, op->inputs[1], 0, 0);
+}
+
+// The dimension of an operand that lies under dimension `axis` (counted from the last, 0) of the output; absent: 1.
+static int32_t dimension_from_last(const struct systole_tensor *tensor, int32_t axis) {
+    return axis < tensor->rank ? tensor->shape[tensor->rank - 1 - axis] : 1;
+}
+
+static bool broadcast_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code != SYSTOLE_OP_ADD) {
+        return false;
+    }
+    const struct systole_tensor *out = tensor_of(c, op->outputs[0]);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct systole_tensor *in = tensor_of(c, op->inputs[i]);
+        bool same = true;
+        for (int32_t axis = 0; axis < SYSTOLE_MAX_RANK; axis++) {
+            int32_t have = dimension_from_last(in, axis), want = dimension_from_last(out, axis);
+            if (have != want && have != 1) {
+                return find(f, op->inputs[i], have, want);
+            }
+            same = same && have == want;
+        }
+        if (!same && (out->rank > 4 || (out->rank == 4 && out->shape[0] > (int32_t)IR_IMAGES_LIMIT))) {
+            return find(f, op->inputs[i], out->rank, 4);
+        }
+    }
+    return false;
+}
+
+static bool add_scale(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code != SYSTOLE_OP_ADD) {
+        return false;
+    }
+    struct systole_add_parameters p;
+    if (systole_add_parameters_derive(c->graph, (uint32_t)(op - c->graph->operators), &p, NULL) != SYSTOLE_OK) {
+        return find(f, op->outputs[0], 0, 0);
+    }
+    int32_t largest = p.input.shift > p.input2.shift ? p.input.shift : p.input2.shift;
+    largest = p.output.shift > largest ? p.output.shift : largest;
+    return largest > 0 && find(f, op->outputs[0], largest, 0);
+}
+
+static bool mean_axes(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code != SYSTOLE_OP_MEAN) {
+        return false;
+    }
+    const struct systole_tensor *in = tensor_of(c, op->inputs[0]), *out = tensor_of(c, op->outputs[0]);
+    bool axes[SYSTOLE_MAX_RANK];
+    uint32_t count, kept = 1;
+    if (in->rank > 4 ||
+        systole_mean_axes(c->graph, (uint32_t)(op - c->graph->operators), axes, &count, NULL) != SYSTOLE_OK) {
+        return find(f, op->inputs[1], in->rank, 4);
+    }
+    for (int32_t i = 0; i < in->rank; i++) {
+        int32_t axis = i + 4 - in->rank;
+        if (axes[i] && in->shape[i] > 1 && axis != 1 && axis != 2) {
+            return find(f, op->inputs[1], i, 0);
+        }
+        if (axes[i] && in->shape[i] > (int32_t)IR_WINDOW_LIMIT) {
+            return find(f, op->inputs[0], in->shape[i], IR_WINDOW_LIMIT);
+        }
+        kept *= axes[i] ? 1u : (uint32_t)in->shape[i];
+    }
+    return systole_tensor_elements(out) != kept && find(f, op->outputs[0], 0, 0);
+}
+
+// Rows without a check come last; restrictions_apply finds them by code.
+static const struct restriction table[] = {
+    {softmax, "softmax", "the device has no exponential", "none needed: the CPU computes it"},
+    {operator_unknown, "operator", "the device has no such operation", "use an operator that it has"},
+    {operands_missing, "operands", "an input or output is left out", "give it all of them"},
+    {type_other, "type", "a tensor is neither int8 nor uint8", "quantise the model to 8 bits"},
+    {types_differ, "types_differ", "an operand's type is not the output's", "quantise all of it alike"},
+    {input_constant, "constant", "all operands are constants", "fold the operator before"},
+    {quantisation_missing, "quantisation", "a tensor lacks one valid scale and zero point", "quantise it per tensor"},
+    {rank_other, "rank", "a tensor has another rank", "reshape it to four dimensions"},
+    {weights_variable, "weights_variable", "weights or bias are no constants", "freeze the model"},
+    {weights_quantised_otherwise, "weights_quantisation", "weights are quantised in a way the device does not know",
+     "quantise them per tensor or per output channel, int8 with zero point 0"},
+    {bias_other, "bias", "the bias is not one int32 an output channel", "quantise it to int32"},
+    {activation_other, "activation", "the fused activation has no clamp", "use RELU or RELU6"},
+    {grouped, "grouped_convolution", "weights see only a part of the input's channels", "split it into convolutions"},
+    {shape_inconsistent, "shape", "shapes do not follow from the options", "export the model again"},
+    {window_large, "window", "kernel, stride or dilation is too large", "use a smaller one"},
+    {extent_large, "extent", "a dimension is too large", "use smaller maps"},
+    {batch_large, "batch", "too many images in a batch", "use a smaller batch"},
+    {fully_connected_shape, "fully_connected_shape", "input, weights and output do not fit in a way the device knows",
+     "flatten whole images, use plain weights"},
+    {broadcast_other, "broadcast", "operands are broadcast in a way the strides cannot express",
+     "reshape them to four dimensions"},
+    {add_scale, "add_scale", "the output's scale is too small beside the inputs'", "quantise with a larger one"},
+    {mean_axes, "mean_axes", "the axes are not height and width, or too long", "reduce height and width"},
+    {NULL, "pad_not_folded", "what follows is not only convolutions, or it pads with something other than zeros",
+     "pad height and width with zeros before a convolution"},
+    {NULL, "reshape_on_host", "the bytes come from the CPU, where a reshape is free", "none needed"},
+    {NULL, "reshape_changes_channels", "what follows reads other channels", "keep the last dimension"},
+    {NULL, "scratchpad", "it does not fit into the scratchpad, in words", "use a target with a larger one"},
+    {NULL, "small_island", "it would cross the link twice and has no multiplications", "none needed"},
+};
+
+static void apply(const struct compilation *compilation, struct operation *operation, const struct restriction *row,
+                  const struct finding *finding) {
+    char tensor[128] = "", values[64] = "";
+    if (finding->tensor >= 0) {
+        const char *name = compilation->graph->tensors[finding->tensor].name;
+        (void)snprintf(tensor, sizeof tensor, "tensor %.100s: ", name != NULL ? name : "");
+    }
+    if (finding->value != finding->limit) {
+        (void)snprintf(values, sizeof values, " (%lld, limit %lld)", (long long)finding->value,
+                       (long long)finding->limit);
+    }
+    ir_to_cpu(operation, row->code, "%s%s%s: %s", tensor, row->text, values, row->remedy);
+}
+
+bool restrictions_forbid(const struct compilation *compilation, struct operation *operation) {
+    const struct systole_operator *op = &compilation->graph->operators[operation->index];
+    if (compilation->evictions[operation->index].code != NULL) {
+        restrictions_apply(compilation, operation, &compilation->evictions[operation->index]);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof table / sizeof table[0] && table[i].violated != NULL; i++) {
+        struct finding finding = {-1, 0, 0};
+        if (table[i].violated(compilation, op, &finding)) {
+            apply(compilation, operation, &table[i], &finding);
+            return true;
+        }
+    }
+    return false;
+}
+
+void restrictions_apply(const struct compilation *compilation, struct operation *operation,
+                        const struct eviction *eviction) {
+    struct finding finding = {eviction->tensor, eviction->value, eviction->limit};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (strcmp(table[i].code, eviction->code) == 0) {
+            apply(compilation, operation, &table[i], &finding);
+        }
+    }
+}

@@ -220,6 +220,7 @@ enum systole_status pass_tile(struct compilation *compilation, struct segment_pl
 enum systole_status pass_emit(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_schedule(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_estimate(struct compilation *compilation, struct segment_plan *segment);
+enum systole_status pass_assemble(struct compilation *compilation, struct systole_program *program);
 
 void dump_operations(const struct compilation *compilation, const char *pass);
 void dump_segment(const struct compilation *compilation, const struct segment_plan *segment, const char *pass);

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// The compiler's driver: its passes in order. When a segment does not fit, or an operator turns out not to be worth its
+// way to the device, that is written down and the passes begin again; each time there is less to try, so this ends.
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir.h"
+#include "target.h"
+
+// Ways to cut stripes that are tried; the one with the fewest predicted cycles stays, the first among equals.
+static const struct scheme schemes[] = {
+    {.stripe_pixels = 48, .stripes = 5, .most_stripes = 16, .channel_groups = 8},
+    {.stripe_pixels = 64, .stripes = 4, .most_stripes = 8, .channel_groups = 4},
+    {.stripe_pixels = 32, .stripes = 8, .most_stripes = 16, .channel_groups = 8},
+    {.stripe_pixels = 0x7FFFFFFF, .stripes = 1, .most_stripes = 1, .channel_groups = 1},
+};
+
+// A segment that does not fit is cut in the middle; a single operator goes to the CPU.
+static void split(struct compilation *c, const struct segment_plan *segment) {
+    if (segment->operation_count > 1) {
+        c->cut_before[segment->operations[segment->operation_count / 2]] = true;
+    } else {
+        uint32_t index = segment->operations[0];
+        uint64_t words = segment->parameter_words;
+        for (uint32_t i = 0; i < segment->storage_count; i++) {
+            words += segment->storages[i].is_constant ? 0 : segment->storages[i].words;
+        }
+        c->evictions[index] = (struct eviction){"scratchpad", c->graph->operators[index].outputs[0], (int64_t)words,
+                                                systole_target_words(c->target)};
+    }
+    c->again = true;
+}
+
+static enum systole_status plan_memory(struct compilation *c, struct segment_plan *segment) {
+    enum systole_status status = pass_lay_out(c, segment);
+    if (status == SYSTOLE_OK && !c->again) {
+        status = pass_parameters(c, segment);
+    }
+    if (status == SYSTOLE_OK && !c->again) {
+        status = pass_allocate(c, segment);
+    }
+    if (status == SYSTOLE_OK && !c->again && !segment->fits) {
+        split(c, segment);
+    }
+    return status;
+}
+
+static enum systole_status plan_commands(struct compilation *c, struct segment_plan *segment,
+                                         const struct scheme *scheme) {
+    enum systole_status status = pass_tile(c, segment, scheme);
+    if (status == SYSTOLE_OK) {
+        status = pass_emit(c, segment);
+    }
+    if (status == SYSTOLE_OK) {
+        status = pass_schedule(c, segment);
+    }
+    return status == SYSTOLE_OK ? pass_estimate(c, segment) : status;
+}
+
+// The program is the last region whose size becomes known.
+static bool program_fits(const struct compilation *c, struct segment_plan *segment) {
+    uint64_t total = 0;
+    segment->region_words[SYSTOLE_REGION_PROGRAM] =
+        ir_divide_up(segment->command_count * SYSTOLE_COMMAND_BYTES, c->target->columns);
+    for (uint32_t r = 0; r < SYSTOLE_REGIONS; r++) {
+        total += ir_round_up(segment->region_words[r], c->target->banks);
+    }
+    return total <= systole_target_words(c->target);
+}
+
+static enum systole_status choose_commands(struct compilation *c, struct segment_plan *segment) {
+    struct segment_plan best = {.cycles = UINT64_MAX};
+    enum systole_status status = SYSTOLE_OK;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0] && status == SYSTOLE_OK; i++) {
+        struct segment_plan candidate = *segment;
+        status = plan_commands(c, &candidate, &schemes[i]);
+        if (status == SYSTOLE_OK && program_fits(c, &candidate) && candidate.cycles < best.cycles) {
+            best = candidate;
+        }
+    }
+    if (status == SYSTOLE_OK && best.cycles == UINT64_MAX) {
+        split(c, segment);
+    } else if (status == SYSTOLE_OK) {
+        *segment = best;
+        dump_segment(c, segment, "tile, allocate, emit, schedule, estimate");
+    }
+    return status;
+}
+
+static enum systole_status run_passes(struct compilation *c) {
+    c->again = false;
+    enum systole_status status = pass_legalise(c);
+    if (status == SYSTOLE_OK) {
+        status = pass_fuse(c);
+    }
+    if (status == SYSTOLE_OK) {
+        status = pass_place(c);
+    }
+    for (uint32_t s = 0; s < c->segment_count && status == SYSTOLE_OK && !c->again; s++) {
+        status = plan_memory(c, &c->segments[s]);
+    }
+    for (uint32_t s = 0; s < c->segment_count && status == SYSTOLE_OK && !c->again; s++) {
+        status = choose_commands(c, &c->segments[s]);
+    }
+    return status;
+}
+
+enum systole_status systole_compile(const struct systole_graph *graph, const struct systole_target *target,
+                                    const struct systole_compile_options *options, struct systole_program *program,
+                                    struct systole_diagnostic *diagnostic) {
+    *program = (struct systole_program){0};
+    struct compilation c = {
+        .graph = graph,
+        .target = target,
+        .dump = options != NULL ? options->dump : NULL,
+        .diagnostic = diagnostic,
+    };
+    uint32_t count = graph->operator_count;
+    enum systole_status status = systole_target_check(target, diagnostic);
+    if (status == SYSTOLE_OK && count > UINT16_MAX) {
+        status = systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, graph->name, "split the model",
+                              "%u operators, commands can name %u", count, UINT16_MAX);
+    }
+    c.operations = status == SYSTOLE_OK ? ir_allocate(&c, count + 1, sizeof *c.operations) : NULL;
+    c.evictions = status == SYSTOLE_OK ? ir_allocate(&c, count + 1, sizeof *c.evictions) : NULL;
+    c.cut_before = status == SYSTOLE_OK ? ir_allocate(&c, count + 1, sizeof *c.cut_before) : NULL;
+    if (status == SYSTOLE_OK && (c.operations == NULL || c.evictions == NULL || c.cut_before == NULL)) {
+        status = ir_out_of_memory(&c);
+    }
+    if (status == SYSTOLE_OK) {
+        do {
+            status = run_passes(&c);
+        } while (status == SYSTOLE_OK && c.again);
+    }
+    if (status == SYSTOLE_OK) {
+        status = pass_assemble(&c, program);
+    }
+    if (status == SYSTOLE_OK) {
+        struct systole_diagnostic found;
+        status = systole_program_verify(program, &found);
+        if (status != SYSTOLE_OK) {
+            status = systole_fail(diagnostic, status, found.where,
+                                  "this is an error of the compiler: please report it with the model",
+                                  "the compiled program is not valid: %.200s", found.what);
+        }
+    }
+    if (status != SYSTOLE_OK) {
+        systole_program_free(program);
+    }
+    ir_free(&c);
+    return status;
+}

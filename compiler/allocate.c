@@ -20,10 +20,6 @@ static bool live_together(const struct storage *a, const struct storage *b, uint
     return a->first_operation <= b->last_operation + grace && b->first_operation <= a->last_operation + grace;
 }
 
-static uint32_t offset_of(const struct storage *s) {
-    return s->placement.address & 0xFFFFFFFu;
-}
-
 // The smallest gap that holds `words` between the placed storages that live together with `s`. `placed` is sorted by
 // offset.
 static uint32_t best_gap(const struct segment_plan *segment, const struct slot *placed, uint32_t count,

@@ -22,7 +22,7 @@ struct systole_multiplier systole_quantize_multiplier(double real);
 // requantise(sum of (q - input zero point)) + output zero point. The shift stays within -31 .. 30.
 struct systole_multiplier systole_mean_multiplier(double real, uint32_t count);
 
-// gemmlowp SaturatingRoundingDoublingHighMul: round(a * b / 2^31), ties away from zero, saturating only
+// gemmlowp SaturatingRoundingDoublingHighMul: round(a * b / 2^31), ties up, saturating only
 // INT32_MIN * INT32_MIN.
 static inline int32_t systole_rounding_doubling_high_multiply(int32_t a, int32_t b) {
     if (a == INT32_MIN && b == INT32_MIN) {

@@ -18,7 +18,7 @@ module accumulator_bank #(
   input  logic                   rst_ni,
   input  logic                   hold_i,
   // records
-  input  logic                   record_valid_i [WEIGHT_PORT_ROWS],
+  input  logic [WEIGHT_PORT_ROWS-1:0] record_valid_i,
   input  logic [WORD-1:0]        record_word_i  [WEIGHT_PORT_ROWS],
   input  logic [RECORD_BITS-1:0] record_i,
   input  logic [3:0]             record_index_i,                     // word of port 0, 0 to 11

@@ -81,23 +81,26 @@ module array_unit
     for (int unsigned p = 0; p < FEEDER_PORTS; p++) begin
       read_valid_o[p] = feeder_valid[p];
       read_address_o[p] = feeder_address[p];
-      feeder_grant[p] = read_grant_i[p];
     end
     for (int unsigned w = 0; w < WEIGHT_PORT_ROWS; w++) begin
       read_valid_o[FEEDER_PORTS+w] = loader_valid[w];
       read_address_o[FEEDER_PORTS+w] = loader_address[w];
-      loader_grant[w] = read_grant_i[FEEDER_PORTS+w];
-      loader_word[w] = read_data_i[FEEDER_PORTS+w];
     end
   end
+  always_comb begin
+    for (int unsigned p = 0; p < FEEDER_PORTS; p++) feeder_grant[p] = read_grant_i[p];
+    for (int unsigned w = 0; w < WEIGHT_PORT_ROWS; w++) loader_grant[w] = read_grant_i[FEEDER_PORTS+w];
+  end
+  always_comb begin
+    for (int unsigned w = 0; w < WEIGHT_PORT_ROWS; w++) loader_word[w] = read_data_i[FEEDER_PORTS+w];
+  end
 
-  logic fill_valid [WEIGHT_PORT_ROWS];
+  logic [WEIGHT_PORT_ROWS-1:0] fill_valid, record_valid;
   logic [SLOT_BITS-1:0] fill_slot, launch_slot;
   logic [ROW_BITS-1:0] fill_row;
   logic fill_unsigned, launch, launch_set;
   logic signed [8:0] fill_zero_point;
   logic [ROW_BITS:0] launch_rows;
-  logic record_valid [WEIGHT_PORT_ROWS];
   logic [RECORD_BITS-1:0] record;
   logic [3:0] record_index;
   logic [26:0] record_common;

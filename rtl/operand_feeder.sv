@@ -157,8 +157,10 @@ module operand_feeder
     for (int unsigned p = 0; p < FEEDER_PORTS; p++) begin
       outside[p] = live && outstanding[p] && (read_address_o[p] < input_low_q || read_address_o[p] >= input_high_q);
       read_valid_o[p] = live && outstanding[p] && !outside[p];
-      granted[p] = read_valid_o[p] && read_grant_i[p];
     end
+  end
+  always_comb begin
+    for (int unsigned p = 0; p < FEEDER_PORTS; p++) granted[p] = read_valid_o[p] && read_grant_i[p];
   end
   assign output_outside = live && last && (output_q < output_low_q || output_q >= output_high_q);
   assign error_o = |outside || output_outside;
@@ -387,9 +389,11 @@ module operand_feeder
   logic [BYTE_BITS-1:0] arriving_byte_q;                  // of the segments' first byte in its word
   logic [7:0] arriving_segment_bytes_q;
   logic [TAG-1:0] arriving_tag_q;
-  logic [WORD-1:0] kept_q [FEEDER_PORTS];
+  logic [WORD-1:0] kept [FEEDER_PORTS];                   // private to the block, as is:
+  logic [8*ROWS-1:0] packed_word;
 
-  always_ff @(posedge clk_i) begin
+  /* verilator lint_off BLKSEQ */
+  always_ff @(posedge clk_i) begin : arrive
     if (!rst_ni) begin
       arriving_q <= 1'b0;
       arriving_ports_q <= '0;
@@ -415,35 +419,35 @@ module operand_feeder
         unsigned_o <= arriving_unsigned_q;
         zero_point_o <= arriving_zero_point_q;
         tag_o <= arriving_tag_q;
-        word_o <= arriving_packed_q ? packed_word : read_data_i[0];
+        if (!arriving_packed_q) begin
+          word_o <= read_data_i[0];
+        end else begin
+          // Lane l is byte l % segment_bytes of segment l / segment_bytes.
+          automatic logic [7:0] at = 8'd0;
+          automatic logic [1:0] segment = 2'd0;
+          automatic logic [7:0] source = 8'd0;
+          automatic logic [2:0] port = 3'd0;
+          for (int unsigned l = 0; l < ROWS; l++) begin
+            source = at + 8'(arriving_byte_q);
+            port = {segment, source >= 8'(COLUMNS)};
+            packed_word[8*l+:8] = arriving_ports_q[port] ? read_data_i[4'(port)][8*source[BYTE_BITS-1:0]+:8]
+                                                         : kept[port][8*source[BYTE_BITS-1:0]+:8];
+            at = at + 8'd1;
+            if (at == arriving_segment_bytes_q) begin
+              at = 8'd0;
+              segment = segment + 2'd1;
+            end
+          end
+          word_o <= packed_word;
+        end
       end
-      for (int unsigned p = 0; p < FEEDER_PORTS; p++) begin
-        if (arriving_ports_q[p]) kept_q[p] <= read_data_i[p];
-      end
-    end
-  end
-
-  // Lane l is byte l % segment_bytes of segment l / segment_bytes.
-  logic [8*ROWS-1:0] packed_word;
-  always_comb begin
-    automatic logic [7:0] at = 8'd0;
-    automatic logic [1:0] segment = 2'd0;
-    automatic logic [7:0] source = 8'd0;
-    automatic logic [2:0] port = 3'd0;
-    packed_word = '0;
-    if (arriving_q && arriving_packed_q) begin
-      for (int unsigned l = 0; l < ROWS; l++) begin
-        source = at + 8'(arriving_byte_q);
-        port = {segment, source >= 8'(COLUMNS)};
-        packed_word[8*l+:8] = arriving_ports_q[port] ? read_data_i[4'(port)][8*source[BYTE_BITS-1:0]+:8]
-                                                     : kept_q[port][8*source[BYTE_BITS-1:0]+:8];
-        at = at + 8'd1;
-        if (at == arriving_segment_bytes_q) begin
-          at = 8'd0;
-          segment = segment + 2'd1;
+      if (packed_q) begin
+        for (int unsigned p = 0; p < FEEDER_PORTS; p++) begin
+          if (arriving_ports_q[p]) kept[p] = read_data_i[p];
         end
       end
     end
   end
+  /* verilator lint_on BLKSEQ */
 
 endmodule

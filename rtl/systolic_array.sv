@@ -31,7 +31,7 @@ module systolic_array #(
   input  logic                 rst_ni,
   input  logic                 hold_i,
   // weights into the buffer
-  input  logic                 fill_valid_i [WEIGHT_PORT_ROWS],
+  input  logic [WEIGHT_PORT_ROWS-1:0] fill_valid_i,
   input  logic [WORD-1:0]      fill_word_i  [WEIGHT_PORT_ROWS],
   input  logic [SLOT_BITS-1:0] fill_slot_i,
   input  logic [ROW_BITS-1:0]  fill_row_i,                      // of port 0

@@ -37,13 +37,13 @@ module weight_loader
   input  logic                   read_grant_i   [WEIGHT_PORT_ROWS],
   output logic                   refused_o,
   // to the weight buffer: valid in the cycle of the data
-  output logic                   fill_valid_o   [WEIGHT_PORT_ROWS],
+  output logic [WEIGHT_PORT_ROWS-1:0] fill_valid_o,
   output logic [SLOT_BITS-1:0]   fill_slot_o,
   output logic [ROW_BITS-1:0]    fill_row_o,
   output logic                   fill_unsigned_o,
   output logic signed [8:0]      fill_zero_point_o,
   // to the records
-  output logic                   record_valid_o [WEIGHT_PORT_ROWS],
+  output logic [WEIGHT_PORT_ROWS-1:0] record_valid_o,
   output logic [RECORD_BITS-1:0] record_o,
   output logic [3:0]             record_index_o,
   output logic [26:0]            record_common_o,                   // output zero point, clamp_min, clamp_max
@@ -105,8 +105,10 @@ module weight_loader
       read_address_o[w] = address_q + w;
       outside[w] = live && request_q[w] && (read_address_o[w] < low_q || read_address_o[w] >= high_q);
       read_valid_o[w] = live && request_q[w] && !outside[w];
-      granted[w] = read_valid_o[w] && read_grant_i[w];
     end
+  end
+  always_comb begin
+    for (int unsigned w = 0; w < WEIGHT_PORT_ROWS; w++) granted[w] = read_valid_o[w] && read_grant_i[w];
   end
   assign error_o = |outside;
   always_comb begin
@@ -238,10 +240,8 @@ module weight_loader
 
   // What was granted arrives in the next cycle.
   always_ff @(posedge clk_i) begin
-    for (int unsigned w = 0; w < WEIGHT_PORT_ROWS; w++) begin
-      fill_valid_o[w] <= rst_ni && granted[w] && !in_record_q;
-      record_valid_o[w] <= rst_ni && granted[w] && in_record_q;
-    end
+    fill_valid_o <= rst_ni && !in_record_q ? granted : '0;
+    record_valid_o <= rst_ni && in_record_q ? granted : '0;
     if (live) begin
       fill_slot_o <= fill_slot_q;
       fill_row_o <= row_q[ROW_BITS-1:0];

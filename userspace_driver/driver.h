@@ -52,9 +52,9 @@ struct systole_request {
     // Filled before completion:
     enum systole_status status;
     struct systole_diagnostic diagnostic;
-    uint32_t token;  // of the last launch, set before its doorbell; observers of retirements see it
+    uint32_t token; // of the last launch, set before its doorbell; observers of retirements see it
     struct systole_region_window windows[SYSTOLE_REGIONS]; // of the last launch, in absolute words
-    uint64_t cycles; // doorbell to run_complete, in device cycles
+    uint64_t cycles;                                       // doorbell to run_complete, in device cycles
     uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS];
     struct systole_retired *retired; // trace_retirements: in order of retirement; freed by systole_request_clear
     uint32_t retired_count;

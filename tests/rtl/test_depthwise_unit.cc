@@ -193,18 +193,19 @@ void random_commands() {
 void full_rate() {
     for (unsigned opcode : OPCODES) {
         Harness h(opcode * 77u, TAPS, PORT_ROWS);
+        unsigned word_groups = (9 + TAPS - 1) / TAPS, rows = 1 + 5 / word_groups;
         fill(h);
         Bump bump;
         std::vector<UnitCommand> commands;
         for (unsigned i = 0; i < 8; i++) {
-            commands.push_back(plain_command(h, bump, opcode, 3, 2, 5, 4));
+            commands.push_back(plain_command(h, bump, opcode, 3, rows, 5, 4));
         }
         h.run(commands, ADDRESSES, {0, 0, 0});
-        uint64_t groups = 8 * 4 * 2 * 5 * ((9 + TAPS - 1) / TAPS);
+        uint64_t groups = 8 * 4 * rows * 5 * word_groups;
         CHECK(h.cycles >= groups);
         CHECK(h.cycles <= groups + (opcode == SYSTOLE_OPCODE_DEPTHWISE ? 40 : 26));
-        printf("opcode 0x%02x: %lu cycles for %lu groups of taps in 8 commands of 4 tiles of 10 words\n", opcode,
-               (unsigned long)h.cycles, (unsigned long)groups);
+        printf("opcode 0x%02x: %lu cycles for %lu groups of taps in 8 commands of 4 tiles of %u words\n", opcode,
+               (unsigned long)h.cycles, (unsigned long)groups, rows * 5);
         CHECK_EQ(h.stalled_cycles, 0);
     }
 }

@@ -218,10 +218,16 @@ static bool interrupt(struct systole_accelerator *accelerator) {
     return model->interrupt_pending && (model->control & CONTROL_INTERRUPT) != 0;
 }
 
+// A frame whose header is in may have work left although no byte waits.
+static bool parser_waits_for_bytes(const struct systole_parser *parser) {
+    return parser->state == SYSTOLE_PARSER_HEADER || parser->state == SYSTOLE_PARSER_DESCRIPTOR ||
+           parser->state == SYSTOLE_PARSER_WRITE || (parser->state == SYSTOLE_PARSER_PADDING && parser->padding != 0);
+}
+
 static bool idle(struct systole_accelerator *accelerator) {
     const struct systole_functional_model *model = model_of(accelerator);
-    return model->event_count == 0 && model->out.count == 0 &&
-           (model->halted || (!model->running && model->in.count == 0));
+    bool quiet = !model->running && model->in.count == 0 && parser_waits_for_bytes(&model->parser);
+    return model->event_count == 0 && model->out.count == 0 && (model->halted || quiet);
 }
 
 static void observe(struct systole_accelerator *accelerator, const struct systole_observer *observer) {

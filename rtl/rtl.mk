@@ -13,7 +13,7 @@ RTL_MARCH ?= native
 RTL_DIR := $(BUILD)/rtl
 RTL_PACKAGE := spec/gen/systole_pkg.sv
 RTL_SOURCES := $(sort $(wildcard rtl/*.sv))
-RTL_PRESETS := $(patsubst spec/targets/%.json,%,$(sort $(wildcard spec/targets/*.json)))
+RTL_PRESET_NAMES := $(patsubst spec/targets/%.json,%,$(sort $(wildcard spec/targets/*.json)))
 RTL_WAIVERS := rtl/waivers.vlt
 RTL_FLAGS := --cc -O3 --x-assign fast --x-initial fast --noassert --unroll-stmts 1 -Wno-fatal -Wno-lint -Wno-style
 RTL_TEST_FLAGS := --cc --assert --x-assign unique --x-initial unique -Wno-fatal -Wno-lint -Wno-style
@@ -26,15 +26,16 @@ RTL_DEFINES := -DVERILATOR=1 -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0 -DVM_TRACE_F
 
 # TARGET=NAME or a file; a file's objects lie in a directory named by its id.
 ifdef TARGET
-  ifneq ($(filter $(TARGET),$(RTL_PRESETS)),)
+  ifneq ($(filter $(TARGET),$(RTL_PRESET_NAMES)),)
     RTL_TARGETS := $(TARGET)
   else
     RTL_TARGET_ID := $(shell python3 spec/generate.py --parameters '$(TARGET)' | sed -n "s/.*32.'h//p")
     RTL_TARGETS := $(if $(RTL_TARGET_ID),file_$(RTL_TARGET_ID),$(error $(TARGET) is no preset and no target file))
   endif
 else
-  RTL_TARGETS := $(RTL_PRESETS)
+  RTL_TARGETS := $(RTL_PRESET_NAMES)
 endif
+RTL_PRESETS := $(patsubst %,$(RTL_DIR)/%/systole_rtl.so,$(RTL_PRESET_NAMES))
 rtl_target_file = $(if $(filter file_%,$(1)),$(TARGET),spec/targets/$(1).json)
 
 .PHONY: rtl rtl-tests rtl-lint
@@ -101,7 +102,7 @@ $(BUILD)/tests/rtl/test_%: $(RTL_DIR)/tests/%.mk tests/rtl/test_%.cc $(wildcard 
 
 # Waivers, each with its reason, are in one file.
 rtl-lint:
-	@set -e; for preset in $(RTL_PRESETS); do echo "lint systole_rtl $$preset"; \
+	@set -e; for preset in $(RTL_PRESET_NAMES); do echo "lint systole_rtl $$preset"; \
 	  eval $(VERILATOR) --lint-only -Wall --top-module systole_rtl -y rtl +libext+.sv \
 	    $$(python3 spec/generate.py --parameters spec/targets/$$preset.json) $(RTL_WAIVERS) $(RTL_PACKAGE) \
 	    rtl/systole_rtl.sv; done; \

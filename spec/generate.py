@@ -126,6 +126,8 @@ def c_header(s):
         o.append(f"#define SYSTOLE_USB_{k.upper()} 0x{v:04x}u")
     for k, v in s.framing["magic"].items():
         o.append(f"#define SYSTOLE_{k.upper()}_MAGIC 0x{v:x}u")
+    for k, v in s.framing["limits"].items():
+        o.append(f"#define SYSTOLE_DEFAULT_{k.upper()} {v}u")
     o.append("")
     enum(o, "usb_request", [(n, u["value"]) for n, u in s.framing["requests"].items()])
     enum(o, "frame", [(n, "0x%02x" % u["value"]) for n, u in s.framing["frame_kinds"].items()])
@@ -282,7 +284,10 @@ def sv_package(s):
     o.append(f"  parameter int unsigned UNITS = {len(s.units)};\n  parameter int unsigned REGIONS = 8;\n"
              "  parameter int unsigned WAITS = 4;")
     o.append("  parameter logic [3:0] UNIT_ANY = 4'd15;\n  parameter logic [31:0] IDENTITY = 32'h53595354;")
-    o.append("  parameter logic [15:0] FRAME_MAGIC = 16'h%04x;\n" % s.framing["magic"]["frame"])
+    o.append("  parameter logic [15:0] FRAME_MAGIC = 16'h%04x;" % s.framing["magic"]["frame"])
+    for k, v in s.framing["limits"].items():
+        o.append(f"  parameter logic [31:0] DEFAULT_{k.upper()} = 32'd{v};")
+    o.append("")
     o += sv_enum("unit", [(n, u["value"]) for n, u in s.units.items()], 4)
     o += sv_enum("opcode", [(n, u["value"]) for n, u in s.opcodes.items()], 8)
     o += sv_enum("counter", list(s.kinds.items()), 3)
@@ -369,6 +374,7 @@ def md_usb(s):
     f = s.framing
     o = [MD_NOTE + "# USB framing", "", "| constant | value |", "|---|---|"]
     o += [f"| {k} | 0x{v:04x} |" for k, v in f["usb"].items()]
+    o += [f"| default {k} | {v} |" for k, v in f["limits"].items()]
     for title, key in (("Control requests (vendor, device)", "requests"), ("Frame kinds", "frame_kinds"),
                        ("Event kinds", "event_kinds"), ("Errors", "errors")):
         o += ["", f"## {title}", "", "| value | name | meaning |", "|---|---|---|"]

@@ -10,6 +10,7 @@ package systole_pkg;
   parameter logic [3:0] UNIT_ANY = 4'd15;
   parameter logic [31:0] IDENTITY = 32'h53595354;
   parameter logic [15:0] FRAME_MAGIC = 16'h5953;
+  parameter logic [31:0] DEFAULT_WATCHDOG_CYCLES = 32'd16777216;
 
   typedef enum logic [3:0] {
     UNIT_LOAD = 4'd0,

@@ -118,7 +118,7 @@ module register_file
         pending_q <= 1'b0;
       end
       if (register_address_i == REGISTER_PARITY_FLIP) begin
-        flip_valid_o   <= 1'b1;
+        flip_valid_o   <= register_data_i[63:32] == '0;
         flip_address_o <= register_data_i[31:0];
       end
       if (table_access) table_q[register_address_i[7:3]] <= register_data_i;

@@ -58,6 +58,7 @@ module systole_rtl
   logic        launch, running_q, complete;
   logic [63:0] descriptor [12];
   logic [63:0] cycle_q, run_cycles_q;
+  logic [31:0] token_q;
   logic [31:0] retired_q;                  // commands of this run
   logic [31:0] silent_q;                   // cycles since the last one
   logic [31:0] watchdog_limit;
@@ -65,7 +66,7 @@ module systole_rtl
   logic        retire   [UNITS];
   logic [31:0] index    [UNITS];
   logic [2:0]  retiring;
-  assign run_token_o    = descriptor[0][31:0];
+  assign run_token_o    = token_q;
   assign run_cycle_o    = run_cycles_q;
   assign watchdog_limit = descriptor[1][31:0] == '0 ? DEFAULT_WATCHDOG_CYCLES : descriptor[1][31:0];
   assign complete       = running_q && retired_q == descriptor[0][63:32] && !halt;
@@ -89,12 +90,14 @@ module systole_rtl
     end
     if (launch) begin
       running_q    <= 1'b1;
+      token_q      <= descriptor[0][31:0];
       run_cycles_q <= '0;
       retired_q    <= '0;
       silent_q     <= '0;
     end
     if (!rst_n) begin
       running_q    <= 1'b0;
+      token_q      <= '0;
       cycle_q      <= '0;
       run_cycles_q <= '0;
     end

@@ -151,9 +151,11 @@ module depthwise_unit
     for (int unsigned j = 0; j < TAPS; j++) begin
       read_valid_o[j] = pending_q[j] && enable;
       read_address_o[j] = address_q[j];
-      granted[j] = pending_q[j] && enable && read_grant_i[j];
       tap_mask[j] = tap_valid[j];
     end
+  end
+  always_comb begin
+    for (int unsigned j = 0; j < TAPS; j++) granted[j] = pending_q[j] && enable && read_grant_i[j];
   end
   assign remaining = pending_q & ~granted;
   assign request_done = request_q && remaining == '0;

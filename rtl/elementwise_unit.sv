@@ -237,8 +237,10 @@ module elementwise_unit
     for (int unsigned p = 0; p < PORTS; p++) begin
       read_valid_o[p] = pending_q[p] && enable;
       read_address_o[p] = address_q[p];
-      granted[p] = pending_q[p] && enable && read_grant_i[p];
     end
+  end
+  always_comb begin
+    for (int unsigned p = 0; p < PORTS; p++) granted[p] = pending_q[p] && enable && read_grant_i[p];
   end
   assign remaining = pending_q & ~granted;
   assign request_done = request_q && remaining == '0;

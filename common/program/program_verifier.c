@@ -331,7 +331,11 @@ static enum systole_status verify_segment(const struct systole_program *program,
 
 enum systole_status systole_program_verify(const struct systole_program *program,
                                            struct systole_diagnostic *diagnostic) {
-    enum systole_status status = systole_target_check(&program->target, diagnostic);
+    enum systole_status status = SYSTOLE_OK;
+    struct systole_diagnostic cause;
+    if (systole_target_check(&program->target, &cause) != SYSTOLE_OK) {
+        status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, program->model_name, RECOMPILE, "%s", cause.what);
+    }
     for (uint32_t i = 0; i < program->step_count && status == SYSTOLE_OK; i++) {
         const struct systole_step *step = &program->steps[i];
         uint32_t limit = step->place == SYSTOLE_PLACE_DEVICE ? program->segment_count : program->operator_count;

@@ -13,38 +13,27 @@ namespace {
 // As it was elaborated: a word has a byte a column; ports are the taps and the parameters'.
 constexpr unsigned COLUMNS = sizeof(Vdepthwise_unit::write_data_o), TAPS = sizeof(Vdepthwise_unit::read_grant_i) - 1,
                    PORT_ROWS = 4;
-using Harness = UnitHarness<Vdepthwise_unit, COLUMNS, TAPS + 1>;
-
-const std::vector<std::pair<unsigned, uint32_t>> ADDRESSES = {
-    {0, offsetof(systole_command, body.window.input_address)},
-    {2, offsetof(systole_command, body.window.output_address)},
-    {3, offsetof(systole_command, body.window.parameter_address)},
-};
-
 constexpr uint32_t INPUT = SYSTOLE_REGION_ACTIVATIONS << 28, OUTPUT = SYSTOLE_REGION_OUTPUT << 28,
                    PARAMETERS = SYSTOLE_REGION_PARAMETERS << 28;
 constexpr uint32_t PARAMETER_WORDS = 6000, INPUT_WORDS = 70000, OUTPUT_WORDS = 50000;
 
-void fill(Harness &h) {
-    h.windows[SYSTOLE_REGION_PARAMETERS] = {64, PARAMETER_WORDS};
-    h.windows[SYSTOLE_REGION_ACTIVATIONS] = {7000, INPUT_WORDS};
-    h.windows[SYSTOLE_REGION_OUTPUT] = {78000, OUTPUT_WORDS};
-    bool extreme = h.chance(30);
-    static const uint8_t ends[] = {0x00, 0x7f, 0x80, 0xff};
-    for (uint8_t &byte : h.memory) {
-        byte = extreme ? ends[h.range(0, 3)] : (uint8_t)h.range(0, 255);
+struct Unit : VectorHarness<Vdepthwise_unit> {
+    explicit Unit(uint32_t seed) : VectorHarness(1u << 17, seed, TAPS) {
+        set_window(SYSTOLE_REGION_PARAMETERS, 64, PARAMETER_WORDS);
+        set_window(SYSTOLE_REGION_ACTIVATIONS, 7000, INPUT_WORDS);
+        set_window(SYSTOLE_REGION_OUTPUT, 78000, OUTPUT_WORDS);
     }
-}
+};
 
 // A channel record for each of `tiles`; the taps' weights are what memory holds already.
-void write_records(Harness &h, uint32_t address, unsigned tiles, unsigned taps) {
+void write_records(Unit &h, uint32_t address, unsigned tiles, unsigned taps) {
     uint32_t tile_words = (12 + taps + PORT_ROWS - 1) / PORT_ROWS * PORT_ROWS;
     bool plausible = h.chance(70);
     for (unsigned tile = 0; tile < tiles; tile++) {
         uint8_t *record = &h.memory[(size_t)(address + tile * tile_words) * COLUMNS];
         for (unsigned lane = 0; lane < COLUMNS; lane++) {
-            int32_t bias = plausible ? (int32_t)h.range(0, 20000) - 10000 : (int32_t)rtl_random(h.random);
-            int32_t multiplier = (int32_t)(rtl_random(h.random) >> 1) | (plausible ? 1 << 30 : 0);
+            int32_t bias = plausible ? (int32_t)h.range(0, 20000) - 10000 : (int32_t)rtl_random(h.random_state);
+            int32_t multiplier = (int32_t)(rtl_random(h.random_state) >> 1) | (plausible ? 1 << 30 : 0);
             int32_t shift = plausible ? -(int32_t)h.range(4, 12) : (int32_t)h.range(0, 61) - 31;
             std::memcpy(record + 4 * lane, &bias, 4);
             std::memcpy(record + 4 * (COLUMNS + lane), &multiplier, 4);
@@ -61,43 +50,30 @@ uint32_t largest(uint32_t tiles, uint32_t tile, uint32_t rows, uint32_t row, uin
     return (tiles - 1) * tile + (rows - 1) * row + (columns - 1) * pixel;
 }
 
-void list_writes(Harness &h, UnitCommand &unit) {
-    const systole_window &w = unit.command.body.window;
-    uint32_t base = h.windows[SYSTOLE_REGION_OUTPUT].base + (w.output_address & 0x0fffffff);
-    for (uint32_t t = 0; t < w.output_tiles; t++) {
-        for (uint32_t y = 0; y < w.output_height; y++) {
-            for (uint32_t x = 0; x < w.output_width; x++) {
-                unit.writes.push_back(base + t * w.output_tile_stride + y * w.output_row_stride +
-                                      x * w.output_pixel_stride);
-            }
-        }
-    }
-}
-
-void random_arithmetic(Harness &h, UnitCommand &unit) {
-    systole_window &w = unit.command.body.window;
-    unit.command.header.flags = (uint16_t)(h.range(0, 15) & (1u << 0 | 1u << 2 | 1u << 3));
+void random_arithmetic(Unit &h, systole_command &command) {
+    systole_window &w = command.body.window;
+    command.header.flags = (uint16_t)(h.range(0, 15) & (1u << 0 | 1u << 2 | 1u << 3));
     w.input_zero_point = (int16_t)((int32_t)h.range(0, 383) - 128);
     w.weight_zero_point = (int16_t)(h.chance(50) ? 0 : (int32_t)h.range(0, 383) - 128);
     w.output_zero_point = (int16_t)((int32_t)h.range(0, 383) - 128);
-    bool is_unsigned = unit.command.header.flags & SYSTOLE_FLAG_OUTPUT_UNSIGNED;
+    bool is_unsigned = command.header.flags & SYSTOLE_FLAG_OUTPUT_UNSIGNED;
     w.clamp_min = (int16_t)(is_unsigned ? 0 : -128);
     w.clamp_max = (int16_t)(is_unsigned ? 255 : 127);
     if (h.chance(30)) {
         w.clamp_min = (int16_t)(w.clamp_min + (int)h.range(0, 128));
         w.clamp_max = (int16_t)(w.clamp_max - (int)h.range(0, 126));
     }
-    w.output_multiplier = (int32_t)(rtl_random(h.random) >> 1);
+    w.output_multiplier = (int32_t)(rtl_random(h.random_state) >> 1);
     w.output_shift = (int16_t)(h.chance(70) ? -(int)h.range(0, 10) : (int)h.range(0, 61) - 31);
 }
 
 // A command whose reads and writes stay in their windows; its output and parameters are its own.
-UnitCommand random_command(Harness &h, Bump &bump, unsigned opcode, unsigned size) {
-    UnitCommand unit{};
-    unit.command.header.opcode = (uint8_t)opcode;
-    unit.command.header.unit = SYSTOLE_UNIT_DEPTHWISE;
-    random_arithmetic(h, unit);
-    systole_window &w = unit.command.body.window;
+systole_command random_command(Unit &h, Bump &bump, unsigned opcode, unsigned size) {
+    systole_command command{};
+    command.header.opcode = (uint8_t)opcode;
+    command.header.unit = SYSTOLE_UNIT_DEPTHWISE;
+    random_arithmetic(h, command);
+    systole_window &w = command.body.window;
     w.kernel_height = (uint8_t)h.range(1, size);
     w.kernel_width = (uint8_t)h.range(1, size);
     w.stride_y = (uint8_t)h.range(1, 3);
@@ -133,16 +109,14 @@ UnitCommand random_command(Harness &h, Bump &bump, unsigned opcode, unsigned siz
         write_records(h, h.windows[SYSTOLE_REGION_PARAMETERS].base + bump.parameters, w.output_tiles, taps);
         bump.parameters += w.output_tiles * ((12 + taps + PORT_ROWS - 1) / PORT_ROWS * PORT_ROWS);
     }
-    list_writes(h, unit);
-    return unit;
+    return command;
 }
 
 // The plain command whose cycles can be told: everything inside, words one after the other.
-UnitCommand plain_command(Harness &h, Bump &bump, unsigned opcode, unsigned kernel, unsigned rows, unsigned columns,
-                          unsigned tiles) {
-    UnitCommand unit = random_command(h, bump, opcode, 1);
-    unit.writes.clear();
-    systole_window &w = unit.command.body.window;
+systole_command plain_command(Unit &h, Bump &bump, unsigned opcode, unsigned kernel, unsigned rows, unsigned columns,
+                              unsigned tiles) {
+    systole_command command = random_command(h, bump, opcode, 1);
+    systole_window &w = command.body.window;
     w.kernel_height = w.kernel_width = (uint8_t)kernel;
     w.stride_y = w.stride_x = w.dilation_y = w.dilation_x = 1;
     w.origin_y = w.origin_x = 0;
@@ -164,24 +138,23 @@ UnitCommand plain_command(Harness &h, Bump &bump, unsigned opcode, unsigned kern
         write_records(h, h.windows[SYSTOLE_REGION_PARAMETERS].base + bump.parameters, tiles, kernel * kernel);
         bump.parameters += tiles * ((12 + kernel * kernel + PORT_ROWS - 1) / PORT_ROWS * PORT_ROWS);
     }
-    list_writes(h, unit);
-    return unit;
+    return command;
 }
 
 const unsigned OPCODES[] = {SYSTOLE_OPCODE_DEPTHWISE, SYSTOLE_OPCODE_MAX_POOL, SYSTOLE_OPCODE_AVERAGE_POOL,
                             SYSTOLE_OPCODE_SUM_POOL};
 
 void random_commands() {
-    static const UnitMemoryMood moods[] = {{0, 0, 0}, {30, 0, 0}, {0, 60, 0}, {25, 25, 30}, {80, 10, 0}, {10, 90, 0}};
+    static const MemoryMood moods[] = {{0, 0, 0, false},   {16, 0, 0, true},    {0, 160, 0, false},
+                                       {16, 64, 64, true}, {4, 200, 30, false}, {16, 20, 230, true}};
     for (uint32_t seed = 1; seed <= 60 && rtl_failures == 0; seed++) {
-        Harness h(seed * 2654435761u, TAPS, PORT_ROWS);
-        fill(h);
+        Unit h(seed * 2654435761u);
         Bump bump;
-        std::vector<UnitCommand> commands;
+        std::vector<systole_command> commands;
         for (unsigned i = 0; i < 12; i++) {
             commands.push_back(random_command(h, bump, OPCODES[h.range(0, 3)], seed % 4 == 0 ? 1 : 5));
         }
-        h.run(commands, ADDRESSES, moods[seed % 6]);
+        h.execute(commands, moods[seed % 6]);
         if (rtl_failures != 0) {
             printf("seed %u\n", seed);
         }
@@ -192,20 +165,19 @@ void random_commands() {
 // parameters; the rest is the first command's start and the last one's way out.
 void full_rate() {
     for (unsigned opcode : OPCODES) {
-        Harness h(opcode * 77u, TAPS, PORT_ROWS);
+        Unit h(opcode * 77u);
         unsigned word_groups = (9 + TAPS - 1) / TAPS, rows = 1 + 5 / word_groups;
-        fill(h);
         Bump bump;
-        std::vector<UnitCommand> commands;
+        std::vector<systole_command> commands;
         for (unsigned i = 0; i < 8; i++) {
             commands.push_back(plain_command(h, bump, opcode, 3, rows, 5, 4));
         }
-        h.run(commands, ADDRESSES, {0, 0, 0});
+        CHECK(h.execute(commands, {0, 0, 0, false}));
         uint64_t groups = 8 * 4 * rows * 5 * word_groups;
-        CHECK(h.cycles >= groups);
-        CHECK(h.cycles <= groups + (opcode == SYSTOLE_OPCODE_DEPTHWISE ? 40 : 26));
+        CHECK(h.cycles() >= groups);
+        CHECK(h.cycles() <= groups + (opcode == SYSTOLE_OPCODE_DEPTHWISE ? 40 : 26));
         printf("opcode 0x%02x: %lu cycles for %lu groups of taps in 8 commands of 4 tiles of %u words\n", opcode,
-               (unsigned long)h.cycles, (unsigned long)groups, rows * 5);
+               (unsigned long)h.cycles(), (unsigned long)groups, rows * 5);
         CHECK_EQ(h.stalled_cycles, 0);
     }
 }
@@ -214,13 +186,12 @@ void full_rate() {
 // slots, 16 words in 17 cycles.
 void one_tap() {
     for (unsigned opcode : OPCODES) {
-        Harness h(opcode * 99u, TAPS, PORT_ROWS);
-        fill(h);
+        Unit h(opcode * 99u);
         Bump bump;
-        std::vector<UnitCommand> commands = {plain_command(h, bump, opcode, 1, 20, 20, 3)};
-        h.run(commands, ADDRESSES, {0, 0, 0});
+        std::vector<systole_command> commands = {plain_command(h, bump, opcode, 1, 20, 20, 3)};
+        CHECK(h.execute(commands, {0, 0, 0, false}));
         bool divided = opcode == SYSTOLE_OPCODE_MAX_POOL || opcode == SYSTOLE_OPCODE_AVERAGE_POOL;
-        CHECK(h.cycles <= 3 * 400 * (divided ? 17 : 16) / 16 + 36);
+        CHECK(h.cycles() <= 3 * 400 * (divided ? 17 : 16) / 16 + 36);
     }
 }
 
@@ -228,34 +199,31 @@ void one_tap() {
 void largest_kernels() {
     for (unsigned opcode : {SYSTOLE_OPCODE_AVERAGE_POOL, SYSTOLE_OPCODE_MAX_POOL, SYSTOLE_OPCODE_SUM_POOL}) {
         for (int extreme : {0, 255, 128, 1}) {
-            Harness h(opcode + (unsigned)extreme, TAPS, PORT_ROWS);
-            fill(h);
+            Unit h(opcode + (unsigned)extreme);
             std::fill(h.memory.begin(), h.memory.end(), (uint8_t)extreme);
             Bump bump;
-            std::vector<UnitCommand> commands = {plain_command(h, bump, opcode, 255, 1, 1, 1)};
-            commands[0].command.body.window.origin_y = -3;
-            commands[0].command.body.window.origin_x = 7;
-            h.run(commands, ADDRESSES, {0, 0, 0});
+            std::vector<systole_command> commands = {plain_command(h, bump, opcode, 255, 1, 1, 1)};
+            commands[0].body.window.origin_y = -3;
+            commands[0].body.window.origin_x = 7;
+            CHECK(h.execute(commands, {0, 0, 0, false}));
         }
     }
-    Harness h(5, TAPS, PORT_ROWS); // the largest depthwise kernel: 256 taps
-    fill(h);
+    Unit h(5); // the largest depthwise kernel: 256 taps
     Bump bump;
-    std::vector<UnitCommand> commands;
+    std::vector<systole_command> commands;
     for (unsigned i = 0; i < 3; i++) {
         commands.push_back(plain_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 16, 2, 3, 2));
     }
-    h.run(commands, ADDRESSES, {20, 20, 0});
+    CHECK(h.execute(commands, {16, 50, 50, false}));
 }
 
 // Each walk one word too far: the error names the word, and nothing is written after it.
 void windows() {
     for (unsigned which = 0; which < 3; which++) {
-        Harness h(which + 11, TAPS, PORT_ROWS);
-        fill(h);
+        Unit h(which + 11);
         Bump bump;
-        std::vector<UnitCommand> commands = {plain_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 3, 4, 4, 2)};
-        systole_window &w = commands[0].command.body.window;
+        std::vector<systole_command> commands = {plain_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 3, 4, 4, 2)};
+        systole_window &w = commands[0].body.window;
         uint32_t address = 0;
         if (which == 0) {
             w.input_address = INPUT | (INPUT_WORDS - 2 * 36 + 1); // the last word of the second tile
@@ -267,61 +235,48 @@ void windows() {
             w.parameter_address = PARAMETERS | (PARAMETER_WORDS - 24 - 20);
             address = h.windows[SYSTOLE_REGION_PARAMETERS].base + PARAMETER_WORDS;
         }
-        h.run(commands, ADDRESSES, {10, 10, 0});
-        CHECK(h.stopped_on_error);
-        CHECK_EQ(h.module.error_code_o, SYSTOLE_ERROR_REGION);
-        CHECK_EQ(h.module.error_detail_o, address);
-        h.expected = h.memory;
+        CHECK(!h.execute(commands, {16, 25, 25, false}));
+        CHECK_EQ(h.unit.error_o, 1);
+        CHECK_EQ(h.unit.error_code_o, SYSTOLE_ERROR_REGION);
+        CHECK_EQ(h.unit.error_detail_o, address);
+        std::vector<uint8_t> scratch = h.memory;
         uint32_t error = 0, detail = 0;
-        CHECK(!systole_execute_command(&h.target, &commands[0].command, h.windows, h.expected.data(), &error, &detail));
+        CHECK(!systole_execute_command(&h.target, &commands[0], h.windows, scratch.data(), &error, &detail));
         CHECK_EQ(detail, address);
         for (unsigned i = 0; i < 50; i++) {
-            h.module.write_grant_i = 1;
-            h.module.eval();
-            CHECK_EQ(h.module.write_valid_o, 0);
-            rtl_cycle(h.module);
-            CHECK_EQ(h.module.error_o, 1);
+            h.step(); // nothing is written any more
+            CHECK_EQ(h.unit.error_o, 1);
         }
-        rtl_reset(h.module);
-        CHECK_EQ(h.module.error_o, 0);
-        CHECK_EQ(h.module.busy_o, 0);
+        h.reset();
+        CHECK_EQ(h.unit.error_o, 0);
+        CHECK_EQ(h.unit.busy_o, 0);
         bump = {};
-        std::vector<UnitCommand> again = {random_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 3)};
-        h.run(again, ADDRESSES, {0, 0, 0});
-        CHECK(!h.stopped_on_error);
+        std::vector<systole_command> again = {random_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 3)};
+        CHECK(h.execute(again, {16, 0, 0, false}));
     }
 }
 
 // An error elsewhere freezes the unit at any moment; reset empties it and it works as before.
 void halt() {
     for (unsigned after = 1; after < 90; after += 4) {
-        Harness h(after, TAPS, PORT_ROWS);
-        fill(h);
+        Unit h(after);
         Bump bump;
-        UnitCommand unit = plain_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 3, 3, 3, 2);
-        h.offer(unit.command, ADDRESSES);
-        for (unsigned p = 0; p <= TAPS; p++) {
-            h.module.read_grant_i[p] = 1;
-        }
-        h.module.write_grant_i = 1;
+        h.add(plain_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 3, 3, 3, 2));
         for (unsigned i = 0; i < after; i++) {
-            h.module.halt_i = 0;
-            rtl_cycle(h.module);
+            h.step();
         }
-        h.module.halt_i = 1;
+        h.unit.halt_i = 1;
         for (unsigned i = 0; i < 60; i++) {
-            h.module.eval();
-            CHECK_EQ(h.module.write_valid_o, 0);
-            CHECK_EQ(h.module.command_ready_o, 0);
-            rtl_cycle(h.module);
+            h.step(); // nothing is written
+            CHECK_EQ(h.unit.command_ready_o, 0);
         }
-        h.module.halt_i = 0;
-        rtl_reset(h.module);
-        CHECK_EQ(h.module.busy_o, 0);
+        h.unit.halt_i = 0;
+        h.reset();
+        CHECK_EQ(h.unit.busy_o, 0);
         bump = {};
-        std::vector<UnitCommand> commands = {random_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 4),
-                                             random_command(h, bump, SYSTOLE_OPCODE_AVERAGE_POOL, 4)};
-        h.run(commands, ADDRESSES, {0, 0, 0});
+        std::vector<systole_command> commands = {random_command(h, bump, SYSTOLE_OPCODE_DEPTHWISE, 4),
+                                                 random_command(h, bump, SYSTOLE_OPCODE_AVERAGE_POOL, 4)};
+        CHECK(h.execute(commands, {0, 0, 0, false}));
     }
 }
 

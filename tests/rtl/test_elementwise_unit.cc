@@ -10,32 +10,20 @@
 
 namespace {
 
-constexpr unsigned COLUMNS = sizeof(Velementwise_unit::write_data_o); // as it was elaborated
-using Harness = UnitHarness<Velementwise_unit, COLUMNS, 2>;
-
-const std::vector<std::pair<unsigned, uint32_t>> ADDRESSES = {
-    {0, offsetof(systole_command, body.elementwise.input_address)},
-    {1, offsetof(systole_command, body.elementwise.input2_address)},
-    {2, offsetof(systole_command, body.elementwise.output_address)},
-};
-
 constexpr uint32_t INPUT = SYSTOLE_REGION_ACTIVATIONS << 28, INPUT2 = SYSTOLE_REGION_INPUT << 28,
                    OUTPUT = SYSTOLE_REGION_OUTPUT << 28;
 constexpr uint32_t INPUT_WORDS = 4000, OUTPUT_WORDS = 20000;
 
-void fill(Harness &h) {
-    h.windows[SYSTOLE_REGION_ACTIVATIONS] = {100, INPUT_WORDS};
-    h.windows[SYSTOLE_REGION_INPUT] = {8000, INPUT_WORDS};
-    h.windows[SYSTOLE_REGION_OUTPUT] = {20000, OUTPUT_WORDS};
-    bool extreme = h.chance(30);
-    static const uint8_t ends[] = {0x00, 0x7f, 0x80, 0xff};
-    for (uint8_t &byte : h.memory) {
-        byte = extreme ? ends[h.range(0, 3)] : (uint8_t)h.range(0, 255);
+struct Unit : VectorHarness<Velementwise_unit> {
+    explicit Unit(uint32_t seed) : VectorHarness(40000, seed, 3) {
+        set_window(SYSTOLE_REGION_ACTIVATIONS, 100, INPUT_WORDS);
+        set_window(SYSTOLE_REGION_INPUT, 8000, INPUT_WORDS);
+        set_window(SYSTOLE_REGION_OUTPUT, 20000, OUTPUT_WORDS);
     }
-}
+};
 
 // A walk's strides, some of them 0.
-void random_strides(Harness &h, const systole_elementwise &e, bool broadcast, uint16_t *pixel, uint32_t *row,
+void random_strides(Unit &h, const systole_elementwise &e, bool broadcast, uint16_t *pixel, uint32_t *row,
                     uint32_t *tile) {
     *pixel = (uint16_t)(h.chance(70) ? 1 : h.range(1, 3));
     *row = (uint32_t)e.width * *pixel + h.range(0, 3);
@@ -51,32 +39,19 @@ uint32_t extent(const systole_elementwise &e, uint32_t pixel, uint32_t row, uint
     return (e.tiles - 1u) * tile + (e.height - 1u) * row + (e.width - 1u) * pixel;
 }
 
-void random_scale(Harness &h, int32_t *multiplier, int16_t *shift, bool plausible, int left) {
-    *multiplier = (int32_t)(rtl_random(h.random) >> 1) | (plausible ? 1 << 30 : 0);
+void random_scale(Unit &h, int32_t *multiplier, int16_t *shift, bool plausible, int left) {
+    *multiplier = (int32_t)(rtl_random(h.random_state) >> 1) | (plausible ? 1 << 30 : 0);
     *shift = (int16_t)(plausible ? left - (int)h.range(0, 3) : (int)h.range(0, 61) - 31);
 }
 
-void list_writes(Harness &h, UnitCommand &unit) {
-    const systole_elementwise &e = unit.command.body.elementwise;
-    uint32_t base = h.windows[SYSTOLE_REGION_OUTPUT].base + (e.output_address & 0x0fffffff);
-    for (uint32_t t = 0; t < e.tiles; t++) {
-        for (uint32_t y = 0; y < e.height; y++) {
-            for (uint32_t x = 0; x < e.width; x++) {
-                unit.writes.push_back(base + t * e.output_tile_stride + y * e.output_row_stride +
-                                      x * e.output_pixel_stride);
-            }
-        }
-    }
-}
-
 // A command whose accesses stay in their windows; its output is its own.
-UnitCommand random_command(Harness &h, uint32_t &bump, unsigned opcode, uint32_t size, bool broadcast) {
-    UnitCommand unit{};
+systole_command random_command(Unit &h, uint32_t &bump, unsigned opcode, uint32_t size, bool broadcast) {
+    systole_command command{};
     bool add = opcode == SYSTOLE_OPCODE_ADD, plausible = h.chance(60);
-    unit.command.header.opcode = (uint8_t)opcode;
-    unit.command.header.unit = SYSTOLE_UNIT_ELEMENTWISE;
-    unit.command.header.flags = (uint16_t)(h.range(0, 7) | (broadcast ? h.range(0, 3) << 5 : 0));
-    systole_elementwise &e = unit.command.body.elementwise;
+    command.header.opcode = (uint8_t)opcode;
+    command.header.unit = SYSTOLE_UNIT_ELEMENTWISE;
+    command.header.flags = (uint16_t)(h.range(0, 7) | (broadcast ? h.range(0, 3) << 5 : 0));
+    systole_elementwise &e = command.body.elementwise;
     e.height = (uint16_t)h.range(1, size);
     e.width = (uint16_t)h.range(1, size);
     e.tiles = (uint16_t)h.range(1, 3);
@@ -99,29 +74,28 @@ UnitCommand random_command(Harness &h, uint32_t &bump, unsigned opcode, uint32_t
     e.input_zero_point = (int16_t)((int32_t)h.range(0, 383) - 128);
     e.input2_zero_point = (int16_t)((int32_t)h.range(0, 383) - 128);
     e.output_zero_point = (int16_t)((int32_t)h.range(0, 383) - 128);
-    bool is_unsigned = unit.command.header.flags & SYSTOLE_FLAG_OUTPUT_UNSIGNED;
+    bool is_unsigned = command.header.flags & SYSTOLE_FLAG_OUTPUT_UNSIGNED;
     e.clamp_min = (int16_t)((is_unsigned ? 0 : -128) + (h.chance(30) ? (int)h.range(0, 120) : 0));
     e.clamp_max = (int16_t)((is_unsigned ? 255 : 127) - (h.chance(30) ? (int)h.range(0, 120) : 0));
     e.left_shift = (uint16_t)(plausible ? 20 : h.range(0, 24));
     random_scale(h, &e.input_multiplier, &e.input_shift, plausible, 0);
     random_scale(h, &e.input2_multiplier, &e.input2_shift, plausible, 0);
     random_scale(h, &e.output_multiplier, &e.output_shift, plausible, add ? -18 : 0);
-    list_writes(h, unit);
-    return unit;
+    return command;
 }
 
 void random_commands() {
-    static const UnitMemoryMood moods[] = {{0, 0, 0}, {30, 0, 0}, {0, 60, 0}, {25, 25, 30}, {80, 10, 0}, {10, 90, 0}};
+    static const MemoryMood moods[] = {{0, 0, 0, false},   {16, 0, 0, true},    {0, 160, 0, false},
+                                       {16, 64, 64, true}, {4, 200, 30, false}, {16, 20, 230, true}};
     for (uint32_t seed = 1; seed <= 90 && rtl_failures == 0; seed++) {
-        Harness h(seed * 2654435761u);
-        fill(h);
+        Unit h(seed * 2654435761u);
         uint32_t bump = 0;
-        std::vector<UnitCommand> commands;
+        std::vector<systole_command> commands;
         for (unsigned i = 0; i < 14; i++) {
             commands.push_back(random_command(h, bump, h.chance(70) ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE,
                                               seed % 3 == 0 ? 1 : 9, h.chance(40)));
         }
-        h.run(commands, ADDRESSES, moods[seed % 6]);
+        h.execute(commands, moods[seed % 6]);
         if (rtl_failures != 0) {
             printf("seed %u\n", seed);
         }
@@ -130,45 +104,45 @@ void random_commands() {
 
 // Saturation and the ends of every field of the arithmetic.
 void extremes() {
-    Harness h(3);
-    fill(h);
+    Unit h(3);
     uint32_t bump = 0;
-    std::vector<UnitCommand> commands;
+    std::vector<systole_command> commands;
     for (unsigned i = 0; i < 256; i++) {
-        UnitCommand unit =
+        systole_command command =
             random_command(h, bump, (i & 1) != 0 ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE, 3, false);
-        systole_elementwise &e = unit.command.body.elementwise;
+        systole_elementwise &e = command.body.elementwise;
         e.input_multiplier = e.input2_multiplier = (i & 2) != 0 ? INT32_MAX : 0;
         e.output_multiplier = (i & 4) != 0 ? INT32_MAX : 1 << 30;
         e.input_shift = e.input2_shift = (int16_t)((i & 8) != 0 ? 30 : -31);
         e.output_shift = (int16_t)((i & 16) != 0 ? 30 : (i & 32) != 0 ? -31 : 0);
         e.left_shift = (i & 64) != 0 ? 24 : 0;
         e.input_zero_point = e.input2_zero_point = (int16_t)((i & 128) != 0 ? 255 : -128);
-        commands.push_back(unit);
+        commands.push_back(command);
     }
-    h.run(commands, ADDRESSES, {0, 0, 0});
+    CHECK(h.execute(commands, {0, 0, 0, false}));
 }
 
 // One vector a cycle, over rows, tiles and commands; the rest is the first one's way through.
 void full_rate() {
     for (unsigned opcode : {SYSTOLE_OPCODE_ADD, SYSTOLE_OPCODE_REQUANTISE}) {
-        Harness h(17);
-        fill(h);
+        Unit h(17);
         uint32_t bump = 0;
         size_t vectors = 0;
-        std::vector<UnitCommand> commands;
+        std::vector<systole_command> commands;
         for (unsigned i = 0; i < 30; i++) {
-            UnitCommand unit = random_command(h, bump, opcode, 9, true);
-            if (unit.writes.size() >= 4) { // a shorter one would wait for a context
-                vectors += unit.writes.size();
-                commands.push_back(unit);
+            systole_command command = random_command(h, bump, opcode, 9, true);
+            const systole_elementwise &e = command.body.elementwise;
+            size_t size = (size_t)e.tiles * e.height * e.width;
+            if (size >= 4) { // a shorter one would wait for a context
+                vectors += size;
+                commands.push_back(command);
             }
         }
-        h.run(commands, ADDRESSES, {0, 0, 0});
-        printf("opcode 0x%02x: %lu cycles for %zu vectors in %zu commands\n", opcode, (unsigned long)h.cycles, vectors,
-               commands.size());
-        CHECK(h.cycles >= vectors);
-        CHECK(h.cycles <= vectors + 18);
+        CHECK(h.execute(commands, {0, 0, 0, false}));
+        printf("opcode 0x%02x: %lu cycles for %zu vectors in %zu commands\n", opcode, (unsigned long)h.cycles(),
+               vectors, commands.size());
+        CHECK(h.cycles() >= vectors);
+        CHECK(h.cycles() <= vectors + 18);
         CHECK_EQ(h.stalled_cycles, 0);
     }
 }
@@ -176,11 +150,10 @@ void full_rate() {
 // Each walk a word too far: the error names the word, nothing is written after it, and reset brings the unit back.
 void windows() {
     for (unsigned which = 0; which < 3; which++) {
-        Harness h(which + 11);
-        fill(h);
+        Unit h(which + 11);
         uint32_t bump = 0;
-        std::vector<UnitCommand> commands = {random_command(h, bump, SYSTOLE_OPCODE_ADD, 9, false)};
-        systole_elementwise &e = commands[0].command.body.elementwise;
+        std::vector<systole_command> commands = {random_command(h, bump, SYSTOLE_OPCODE_ADD, 9, false)};
+        systole_elementwise &e = commands[0].body.elementwise;
         uint32_t address;
         if (which == 0) {
             e.input_address =
@@ -195,52 +168,42 @@ void windows() {
                 OUTPUT | (OUTPUT_WORDS - extent(e, e.output_pixel_stride, e.output_row_stride, e.output_tile_stride));
             address = h.windows[SYSTOLE_REGION_OUTPUT].base + OUTPUT_WORDS;
         }
-        h.run(commands, ADDRESSES, {10, 10, 0});
-        CHECK(h.stopped_on_error);
-        CHECK_EQ(h.module.error_code_o, SYSTOLE_ERROR_REGION);
-        CHECK_EQ(h.module.error_detail_o, address);
+        CHECK(!h.execute(commands, {16, 25, 25, false}));
+        CHECK_EQ(h.unit.error_o, 1);
+        CHECK_EQ(h.unit.error_code_o, SYSTOLE_ERROR_REGION);
+        CHECK_EQ(h.unit.error_detail_o, address);
         for (unsigned i = 0; i < 50; i++) {
-            h.module.write_grant_i = 1;
-            h.module.eval();
-            CHECK_EQ(h.module.write_valid_o, 0);
-            rtl_cycle(h.module);
-            CHECK_EQ(h.module.error_o, 1);
+            h.step(); // nothing is written any more
+            CHECK_EQ(h.unit.error_o, 1);
         }
-        rtl_reset(h.module);
-        CHECK_EQ(h.module.error_o, 0);
-        CHECK_EQ(h.module.busy_o, 0);
-        std::vector<UnitCommand> again = {random_command(h, bump, SYSTOLE_OPCODE_REQUANTISE, 5, false)};
-        h.run(again, ADDRESSES, {0, 0, 0});
-        CHECK(!h.stopped_on_error);
+        h.reset();
+        CHECK_EQ(h.unit.error_o, 0);
+        CHECK_EQ(h.unit.busy_o, 0);
+        std::vector<systole_command> again = {random_command(h, bump, SYSTOLE_OPCODE_REQUANTISE, 5, false)};
+        CHECK(h.execute(again, {16, 0, 0, false}));
     }
 }
 
 // An error elsewhere freezes the unit at any moment; reset empties it and it works as before.
 void halt() {
     for (unsigned after = 1; after < 40; after++) {
-        Harness h(after);
-        fill(h);
+        Unit h(after);
         uint32_t bump = 0;
-        UnitCommand unit = random_command(h, bump, SYSTOLE_OPCODE_ADD, 9, false);
-        h.offer(unit.command, ADDRESSES);
-        h.module.read_grant_i[0] = h.module.read_grant_i[1] = 1;
-        h.module.write_grant_i = 1;
+        h.add(random_command(h, bump, SYSTOLE_OPCODE_ADD, 9, false));
         for (unsigned i = 0; i < after; i++) {
-            rtl_cycle(h.module);
+            h.step();
         }
-        h.module.halt_i = 1;
+        h.unit.halt_i = 1;
         for (unsigned i = 0; i < 60; i++) {
-            h.module.eval();
-            CHECK_EQ(h.module.write_valid_o, 0);
-            CHECK_EQ(h.module.command_ready_o, 0);
-            rtl_cycle(h.module);
+            h.step(); // nothing is written
+            CHECK_EQ(h.unit.command_ready_o, 0);
         }
-        h.module.halt_i = 0;
-        rtl_reset(h.module);
-        CHECK_EQ(h.module.busy_o, 0);
-        std::vector<UnitCommand> commands = {random_command(h, bump, SYSTOLE_OPCODE_ADD, 4, true),
-                                             random_command(h, bump, SYSTOLE_OPCODE_REQUANTISE, 4, true)};
-        h.run(commands, ADDRESSES, {0, 0, 0});
+        h.unit.halt_i = 0;
+        h.reset();
+        CHECK_EQ(h.unit.busy_o, 0);
+        std::vector<systole_command> commands = {random_command(h, bump, SYSTOLE_OPCODE_ADD, 4, true),
+                                                 random_command(h, bump, SYSTOLE_OPCODE_REQUANTISE, 4, true)};
+        CHECK(h.execute(commands, {0, 0, 0, false}));
     }
 }
 

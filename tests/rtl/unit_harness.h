@@ -9,9 +9,9 @@
 //   harness.run(limit); harness.compare_with_model(target);
 //
 // The scratchpad serves one access a bank and cycle, writes first, then read ports in their order, and refuses further
-// requests at random: refuse_reads, refuse_writes (of 256; 0 to begin with). Data that was not asked for is random.
-// What a unit may not do is checked every cycle: requests outside memory, writes when halted or after its error,
-// requests that depend on grants, more retirements than commands.
+// requests at random: refuse_reads, refuse_writes (of 256; 0 to begin with); with 0 banks no request meets another.
+// Data that was not asked for is random. What a unit may not do is checked every cycle: requests outside memory, writes
+// when halted or after its error, requests that depend on grants, more retirements than commands.
 #ifndef SYSTOLE_UNIT_HARNESS_H
 #define SYSTOLE_UNIT_HARNESS_H
 
@@ -221,18 +221,22 @@ template <class Module> class Harness {
         }
     }
 
+    uint64_t bank_of(uint32_t address) const {
+        return banks == 0 ? 0 : UINT64_C(1) << address % banks;
+    }
+
     void arbitrate() {
         uint64_t taken = 0;
         CHECK(!((unit.halt_i || unit.error_o) && unit.write_valid_o));
         unit.write_grant_i = unit.write_valid_o && !refuses(refuse_writes);
         if (unit.write_grant_i) {
-            taken |= UINT64_C(1) << unit.write_address_o % banks;
+            taken |= bank_of(unit.write_address_o);
         }
         for (unsigned p = 0; p < ports; ++p) {
             granted_[p] = false;
             if (unit.read_valid_o[p]) {
                 const uint32_t address = unit.read_address_o[p];
-                const uint64_t bank = UINT64_C(1) << address % banks;
+                const uint64_t bank = bank_of(address);
                 if (address >= words()) {
                     printf("port %u reads word 0x%x\n", p, address);
                     CHECK(address < words());

@@ -116,7 +116,7 @@ systole_status Reader::CopyIndices(const flatbuffers::Vector<int32_t> *from, boo
 bool Reader::HasMetadata(const char *key) const {
     for (uint32_t i = 0; model_->metadata() != nullptr && i < model_->metadata()->size(); i++) {
         const flatbuffers::String *entry = model_->metadata()->Get(i)->name();
-        if (entry != nullptr && std::strcmp(entry->c_str(), key) == 0) {
+        if (entry != nullptr && entry->string_view() == key) {
             return true;
         }
     }

@@ -227,7 +227,7 @@ END_TEST
 // Walks a configuration: lengths add up, interfaces and endpoints are as many as promised.
 static void check_configuration(const uint8_t *bytes, size_t size, uint32_t interfaces, uint32_t endpoints) {
     uint32_t seen_interfaces = 0, seen_endpoints = 0;
-    ck_assert_uint_eq(bytes[2] | bytes[3] << 8, size);
+    ck_assert_uint_eq((size_t)(bytes[2] | bytes[3] << 8), size);
     for (size_t i = 0; i < size; i += bytes[i]) {
         ck_assert_uint_ge(bytes[i], 2);
         ck_assert_uint_le(i + bytes[i], size);
@@ -249,8 +249,8 @@ START_TEST(descriptors_are_well_formed) {
     for (int application = 0; application < 2; application++) {
         ck_assert(control(0x80, 6, 0x100, 0, bytes, 64, &actual));
         ck_assert_uint_eq(actual, 18);
-        ck_assert_uint_eq(bytes[8] | bytes[9] << 8, SYSTOLE_USB_VENDOR_ID);
-        ck_assert_uint_eq(bytes[10] | bytes[11] << 8, systole_usb_product(device));
+        ck_assert_int_eq(bytes[8] | bytes[9] << 8, SYSTOLE_USB_VENDOR_ID);
+        ck_assert_int_eq(bytes[10] | bytes[11] << 8, systole_usb_product(device));
         ck_assert(control(0x80, 6, 0x100, 0, bytes, 8, &actual));
         ck_assert_uint_eq(actual, 8);
         ck_assert(control(0x80, 6, 0x200, 0, bytes, 255, &actual));
@@ -260,7 +260,7 @@ START_TEST(descriptors_are_well_formed) {
         ck_assert_mem_eq(all + 18, bytes, actual);
         ck_assert_uint_eq(systole_usb_descriptors(device, all, 20), 20);
         ck_assert(control(0x80, 6, 0xf00, 0, bytes, 255, &actual));
-        ck_assert_uint_eq(actual, bytes[2] | bytes[3] << 8);
+        ck_assert_uint_eq(actual, (size_t)(bytes[2] | bytes[3] << 8));
         for (uint16_t i = 0; i < 4; i++) {
             ck_assert(control(0x80, 6, (uint16_t)(0x300 + i), 0x409, bytes, 255, &actual));
             ck_assert_uint_eq(actual, bytes[0]);

@@ -106,6 +106,17 @@ static enum systole_status run_passes(struct compilation *c) {
     return status;
 }
 
+// The graph inside a program lacks what the device holds and cannot be compiled again.
+static enum systole_status check_constants(const struct systole_graph *graph, struct systole_diagnostic *diagnostic) {
+    for (uint32_t t = 0; t < graph->tensor_count; t++) {
+        if (graph->tensors[t].was_constant && graph->tensors[t].data == NULL) {
+            return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, graph->name, "compile the original model",
+                                "the constant tensor %u was left out", t);
+        }
+    }
+    return SYSTOLE_OK;
+}
+
 enum systole_status systole_compile(const struct systole_graph *graph, const struct systole_target *target,
                                     const struct systole_compile_options *options, struct systole_program *program,
                                     struct systole_diagnostic *diagnostic) {
@@ -121,6 +132,9 @@ enum systole_status systole_compile(const struct systole_graph *graph, const str
     if (status == SYSTOLE_OK && count > UINT16_MAX) {
         status = systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, graph->name, "split the model",
                               "%u operators, commands can name %u", count, UINT16_MAX);
+    }
+    if (status == SYSTOLE_OK) {
+        status = check_constants(graph, diagnostic);
     }
     c.operations = status == SYSTOLE_OK ? ir_allocate(&c, count + 1, sizeof *c.operations) : NULL;
     c.evictions = status == SYSTOLE_OK ? ir_allocate(&c, count + 1, sizeof *c.evictions) : NULL;

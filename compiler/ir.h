@@ -15,7 +15,7 @@
 #define IR_WINDOW_LIMIT 255u   // kernel, stride and dilation are bytes
 #define IR_EXTENT_LIMIT 32767u // origins of windows are signed 16-bit
 #define IR_TILES_LIMIT 65535u  // channel tiles are 16-bit
-#define IR_STRIDE_LIMIT 0xFFFFFFu
+#define IR_STRIDE_LIMIT 0xFFFFFFu // words from a channel tile to the next
 #define IR_IMAGES_LIMIT 64u // images of a batch, a command or more each
 
 enum operation_kind {

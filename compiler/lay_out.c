@@ -133,8 +133,8 @@ static void find_linear(const struct compilation *c, struct segment_plan *segmen
     }
 }
 
-// False: larger than the scratchpad.
-static bool lay_out_storage(const struct compilation *c, const struct segment_plan *segment, struct storage *s) {
+// Returns the words of the storage, which may be more than there can be.
+static uint64_t lay_out_storage(const struct compilation *c, const struct segment_plan *segment, struct storage *s) {
     struct extents e = ir_extents(&c->graph->tensors[s->tensor]);
     struct systole_placement *p = &s->placement;
     p->height = e.height;
@@ -154,15 +154,17 @@ static bool lay_out_storage(const struct compilation *c, const struct segment_pl
     uint64_t words = (uint64_t)e.height * p->row_stride * tiles;
     p->tile_stride = e.height * p->row_stride;
     s->words = (uint32_t)words;
-    return words <= systole_target_words(c->target) && p->tile_stride <= IR_STRIDE_LIMIT;
+    return words;
 }
 
-// False: larger than the scratchpad.
-static bool lay_out_parameters(const struct compilation *c, const struct segment_plan *segment, struct operation *o) {
+// Returns the words of the operation's parameters, which may be more than there can be.
+static uint64_t lay_out_parameters(const struct compilation *c, const struct segment_plan *segment,
+                                   struct operation *o) {
     const struct window *w = &o->window;
     const struct systole_target *t = c->target;
+    uint64_t words = 0;
     if (o->kind == OPERATION_DEPTHWISE) {
-        o->stream_words = ir_round_up(IR_RECORD_WORDS + w->kernel_height * w->kernel_width, t->weight_port_rows);
+        words = ir_round_up(IR_RECORD_WORDS + w->kernel_height * w->kernel_width, t->weight_port_rows);
     } else if (o->kind == OPERATION_CONV) {
         const struct storage *s = &segment->storages[ir_find_storage(segment, o->inputs[0].tensor)];
         o->packed = s->placement.layout == SYSTOLE_LAYOUT_PACKED;
@@ -175,12 +177,10 @@ static bool lay_out_parameters(const struct compilation *c, const struct segment
             lanes = o->segments * o->segment_bytes;
         }
         o->tile_rows = ir_round_up(lanes, t->weight_port_rows);
-        if ((uint64_t)o->reduction_tiles * o->tile_rows > systole_target_words(t)) {
-            return false;
-        }
-        o->stream_words = IR_RECORD_WORDS + o->reduction_tiles * o->tile_rows;
+        words = IR_RECORD_WORDS + (uint64_t)o->reduction_tiles * o->tile_rows;
     }
-    return (uint64_t)o->stream_words * ir_divide_up(w->output_channels, t->columns) <= systole_target_words(t);
+    o->stream_words = words > UINT32_MAX ? UINT32_MAX : (uint32_t)words;
+    return words * ir_divide_up(w->output_channels, t->columns);
 }
 
 static void evict(struct compilation *c, uint32_t operator_index, int32_t tensor, uint64_t words) {
@@ -191,14 +191,13 @@ static void evict(struct compilation *c, uint32_t operator_index, int32_t tensor
     }
 }
 
-// What no cutting of segments can help.
-static void evict_large(struct compilation *c, const struct segment_plan *segment, const struct operation *o) {
-    uint64_t words = 0;
+// What no cutting of segments can help: operands, result and parameters of one operation.
+static void evict_large(struct compilation *c, const struct segment_plan *segment, const struct operation *o,
+                        uint64_t words) {
     for (uint32_t k = 0; k < o->input_count; k++) {
         words += segment->storages[ir_find_storage(segment, o->inputs[k].tensor)].words;
     }
     words += segment->storages[ir_find_storage(segment, o->output.tensor)].words;
-    words += (uint64_t)o->stream_words * ir_divide_up(o->window.output_channels, c->target->columns);
     evict(c, o->index, o->output.tensor, words);
 }
 
@@ -207,22 +206,18 @@ enum systole_status pass_lay_out(struct compilation *c, struct segment_plan *seg
     find_linear(c, segment);
     for (uint32_t i = 0; i < segment->storage_count; i++) {
         struct storage *s = &segment->storages[i];
-        bool fits = lay_out_storage(c, segment, s);
-        for (uint32_t k = 0; k < segment->operation_count && !fits; k++) {
+        uint64_t words = lay_out_storage(c, segment, s);
+        for (uint32_t k = 0; k < segment->operation_count; k++) {
             const struct operation *o = &c->operations[segment->operations[k]];
             if (o->inputs[0].tensor == s->tensor || o->inputs[o->input_count - 1].tensor == s->tensor ||
                 o->output.tensor == s->tensor) {
-                evict(c, o->index, s->tensor, (uint64_t)s->placement.tile_stride + UINT32_MAX);
+                evict(c, o->index, s->tensor, words);
             }
         }
     }
     for (uint32_t i = 0; i < segment->operation_count && !c->again; i++) {
         struct operation *o = &c->operations[segment->operations[i]];
-        if (!lay_out_parameters(c, segment, o)) {
-            evict(c, o->index, o->output.tensor, UINT32_MAX);
-        } else {
-            evict_large(c, segment, o);
-        }
+        evict_large(c, segment, o, lay_out_parameters(c, segment, o));
     }
     return SYSTOLE_OK;
 }

@@ -243,6 +243,10 @@ static bool extent_large(const struct compilation *c, const struct systole_opera
         if (largest > IR_EXTENT_LIMIT) {
             return find(f, tensors[i], largest, IR_EXTENT_LIMIT);
         }
+        uint64_t tile = (uint64_t)e.height * (e.width + c->target->banks); // rows may be spread over the banks
+        if (tile > IR_STRIDE_LIMIT) {
+            return find(f, tensors[i], (int64_t)tile, IR_STRIDE_LIMIT);
+        }
         if (ir_divide_up(e.channels, c->target->columns) > IR_TILES_LIMIT) {
             return find(f, tensors[i], e.channels, (int64_t)IR_TILES_LIMIT * c->target->columns);
         }

@@ -84,7 +84,6 @@ struct Bench {
         w.origin_x = (int16_t)range(-4, 2);
         w.input_pixel_stride = (uint16_t)range(1, 2);
         w.input_row_stride = (uint32_t)(w.input_width * w.input_pixel_stride + range(0, 3));
-        w.input_tile_stride = w.input_row_stride * w.input_height + (uint32_t)range(0, 5);
         w.tile_rows = (uint16_t)(one_in(2) ? columns : port_rows * (uint32_t)range(1, (int32_t)(columns / port_rows)));
         if (packed) {
             command.header.flags |= SYSTOLE_FLAG_PACKED;
@@ -101,6 +100,7 @@ struct Bench {
             w.input_tiles = 1;
             w.dilation_x = 1;
         }
+        w.input_tile_stride = w.input_row_stride * w.input_height + (uint32_t)range(0, 5);
         w.output_height = (uint16_t)range(1, 9);
         w.output_width = (uint16_t)range(1, one_in(4) ? 30 : 9);
         w.output_tiles = (uint16_t)range(1, 3);
@@ -154,7 +154,7 @@ void run_random(uint32_t seed, unsigned count, unsigned refuse) {
         }
     }
     const unsigned before = rtl_failures;
-    bench.harness.run(4000000);
+    CHECK(bench.harness.run(4000000));
     bench.harness.compare_with_model(make_target());
     if (rtl_failures != before) {
         printf("seed %u\n", seed);

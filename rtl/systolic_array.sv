@@ -14,9 +14,10 @@
 // seen the last vector of the set's old tile enter at valid_i no later than l + 1, and may let the first of the new one
 // enter at l + 2.
 //
-// An element keeps {set, operand} in one word: bits 31:5 the operand, bits 4:0 how far its weight pair {set 1, set 0}, 16
-// bits each, is to be shifted left before its upper half is the weight: 0 or 16. All state is private to one block and
-// written with blocking assignments in the order in which registers may be overwritten; nothing runs in an empty array.
+// An element keeps operand and set select in one word: bits 13:5 the operand + 256, bits 4:0 how far its weight pair
+// {set 1, set 0}, 16 bits each, is to be shifted left before its upper half is the weight: 0 or 16. All state is private
+// to one block and written with blocking assignments in the order in which registers may be overwritten: rows from the
+// last up; nothing runs in an empty array.
 module systolic_array #(
   parameter int unsigned ROWS = 16,
   parameter int unsigned COLUMNS = 16,
@@ -61,11 +62,11 @@ module systolic_array #(
   localparam int unsigned LATENCY = ROWS + COLUMNS - 1;
   localparam int unsigned TAGS = 2 * (ROWS > COLUMNS ? ROWS : COLUMNS);
 
-  int unsigned operand [ELEMENTS];
+  logic [15:0] operand [ELEMENTS];
   int unsigned partial [ELEMENTS];
   int unsigned weights [ELEMENTS];
-  int unsigned entering [ROWS];
-  int unsigned skew [ROWS][ROWS];          // [cycle][row]
+  logic [15:0] entering [ROWS];
+  logic [15:0] skew [ROWS][ROWS];          // [cycle][row]
   int unsigned deskew [COLUMNS][COLUMNS];  // [cycle][column]
   int leaving [COLUMNS];
   logic [TAG-1:0] tags [TAGS];
@@ -103,11 +104,11 @@ module systolic_array #(
         // Bytes become operands; each row is delayed by its number.
         if (valid_i) begin
           flip = unsigned_i ? 32'd0 : 32'h80;
-          offset = flip + unsigned'(int'(zero_point_i));
+          offset = flip + unsigned'(int'(zero_point_i)) - 32'd256;
           shift = set_i ? 32'd0 : 32'd16;
           for (int unsigned r = 0; r < ROWS; r++) begin
-            skew[tick % ROWS][r] = (mask_i[r] ? (unsigned'(signed'(
-              (((32'(word_i[8*r+:8])) ^ flip) - offset) << 23) >>> 23) << 5) : 32'd0) | shift;
+            skew[tick % ROWS][r] = 16'(((mask_i[r] ? ((32'(word_i[8*r+:8])) ^ flip) - offset : 32'd256)
+                                        & 32'h1ff) << 5 | shift);
           end
         end
         for (int unsigned r = 0; r < ROWS; r++) entering[r] = skew[(tick - r) % ROWS][r];
@@ -115,14 +116,15 @@ module systolic_array #(
         // Operands move right, partial sums down.
         for (int unsigned i = 0; i < ELEMENTS - 1; i++) operand[ELEMENTS-1-i] = operand[ELEMENTS-2-i];
         for (int unsigned r = 0; r < ROWS; r++) operand[r*COLUMNS] = entering[r];
-        for (int unsigned i = 0; i < ELEMENTS - COLUMNS; i++) begin
-          partial[ELEMENTS-1-i] = partial[ELEMENTS-1-COLUMNS-i]
-            + unsigned'(signed'(operand[ELEMENTS-1-i]) >>> 5)
-            * unsigned'(signed'(weights[ELEMENTS-1-i] << operand[ELEMENTS-1-i][4:0]) >>> 16);
+        for (int unsigned b = 0; b < ROWS - 1; b++) begin
+          automatic int unsigned base = (ROWS - 1 - b) * COLUMNS;
+          for (int unsigned c = 0; c < COLUMNS; c++) begin
+            partial[base+c] = partial[base+c-COLUMNS] + ((32'(operand[base+c]) >> 5) - 32'd256)
+                              * unsigned'(signed'(weights[base+c] << operand[base+c][4:0]) >>> 16);
+          end
         end
-        for (int unsigned i = 0; i < COLUMNS; i++) begin
-          partial[i] = unsigned'(signed'(operand[i]) >>> 5)
-                       * unsigned'(signed'(weights[i] << operand[i][4:0]) >>> 16);
+        for (int unsigned c = 0; c < COLUMNS; c++) begin
+          partial[c] = ((32'(operand[c]) >> 5) - 32'd256) * unsigned'(signed'(weights[c] << operand[c][4:0]) >>> 16);
         end
 
         // Column c waits for the last one.

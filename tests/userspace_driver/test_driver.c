@@ -415,6 +415,98 @@ START_TEST(lasting_faults_end_with_a_status) {
 }
 END_TEST
 
+// Any fault at any transfer, again and again, with several requests in flight: answers are right or failures are told.
+START_TEST(random_faults_never_give_a_wrong_answer) {
+    static const uint8_t endpoints[] = {SYSTOLE_USB_ENDPOINT_BULK_OUT, SYSTOLE_USB_ENDPOINT_BULK_IN,
+                                        SYSTOLE_USB_ENDPOINT_EVENT_IN};
+    static struct call calls[4];
+    struct fixture fixtures[2];
+    uint32_t state = 77 + (uint32_t)_i, right = 0;
+    make_copy(&fixtures[0]);
+    make_exchange(&fixtures[1], 9);
+    systole_loaded loaded[2] = {load(&fixtures[0]), load(&fixtures[1])};
+    for (uint32_t round = 0; round < 12; round++) {
+        bus->fault = (struct faulty_fault){.kind = (enum faulty_kind)testing_range(&state, FAULTY_NONE, FAULTY_UNPLUG),
+                                           .endpoint = endpoints[testing_range(&state, 0, 2)],
+                                           .skip = (uint32_t)testing_range(&state, 0, 9),
+                                           .times = (uint32_t)testing_range(&state, 1, 6),
+                                           .position = (uint32_t)testing_range(&state, 0, 15)};
+        if (bus->fault.kind == FAULTY_BYTE && bus->fault.endpoint == SYSTOLE_USB_ENDPOINT_BULK_OUT) {
+            bus->fault.skip =
+                0; // a byte of an input or a command would change the answer: the bus has CRCs against that
+            bus->fault.position = 0;
+            bus->fault.times = 1;
+            for (uint32_t i = 0; i < 2; i++) {
+                ck_assert_int_eq(systole_driver_unload(driver, loaded[i]), SYSTOLE_OK);
+                loaded[i] = load(&fixtures[i]);
+            }
+        }
+        for (uint32_t i = 0; i < 4; i++) {
+            make_call(&calls[i], round * 4 + i + 1);
+            ck_assert_int_eq(systole_driver_submit(driver, loaded[testing_range(&state, 0, 1)], &calls[i].request),
+                             SYSTOLE_OK);
+        }
+        for (uint32_t i = 0; i < 4; i++) {
+            if (systole_driver_wait(driver, &calls[i].request) == SYSTOLE_OK) {
+                check_call(&calls[i]);
+                right++;
+            }
+            ck_assert(calls[i].request.status == SYSTOLE_OK || calls[i].request.diagnostic.what[0] != 0);
+            systole_request_clear(&calls[i].request);
+        }
+        bus->fault.kind = FAULTY_NONE;
+    }
+    ck_assert_uint_eq(completions, 48);
+    ck_assert_uint_ge(right, 24);
+}
+END_TEST
+
+// Parameters of many transfers, resident in part, the rest streamed behind them.
+START_TEST(large_parameters_arrive_whole) {
+    enum { LARGE = 6000, RESIDENT = 4000 };
+    struct fixture fixture;
+    struct call call;
+    uint32_t state = 5;
+    uint8_t *parameters = malloc((size_t)LARGE * COLUMNS), *output = malloc((size_t)LARGE * COLUMNS);
+    ck_assert_ptr_nonnull(parameters);
+    ck_assert_ptr_nonnull(output);
+    for (uint32_t i = 0; i < LARGE * COLUMNS; i++) {
+        parameters[i] = (uint8_t)testing_random(&state);
+    }
+    memset(&fixture, 0, sizeof fixture);
+    // The resident part goes over the host to the output, the rest comes from the host at once.
+    uint32_t output_address = SYSTOLE_REGION_OUTPUT << 28;
+    fixture.commands[0] =
+        transfer_command(SYSTOLE_OPCODE_STORE, SYSTOLE_REGION_PARAMETERS << 28, SYSTOLE_REGION_HOST << 28);
+    fixture.commands[0].body.transfer.words = RESIDENT;
+    fixture.commands[1] = transfer_command(SYSTOLE_OPCODE_LOAD, output_address, SYSTOLE_REGION_HOST << 28);
+    fixture.commands[1].body.transfer.words = RESIDENT;
+    fixture.commands[2] =
+        transfer_command(SYSTOLE_OPCODE_LOAD, output_address | RESIDENT, SYSTOLE_REGION_PARAMETERS << 28 | RESIDENT);
+    fixture.commands[2].body.transfer.words = LARGE - RESIDENT;
+    finish_fixture(&fixture, 3);
+    fixture.segment.region_words[SYSTOLE_REGION_PARAMETERS] = RESIDENT;
+    fixture.segment.region_words[SYSTOLE_REGION_OUTPUT] = LARGE;
+    fixture.segment.region_words[SYSTOLE_REGION_HOST] = RESIDENT;
+    fixture.segment.parameters = parameters;
+    fixture.segment.parameter_words = LARGE;
+    fixture.segment.predicted_cycles = 300000;
+    fixture.output.placement = placement(SYSTOLE_REGION_OUTPUT, 0, LARGE);
+    make_call(&call, 1);
+    call.outputs[0] = output;
+    systole_loaded loaded = load(&fixture);
+    for (uint32_t i = 0; i < 3; i++) {
+        memset(output, 0, (size_t)LARGE * COLUMNS);
+        bus->fault = (struct faulty_fault){i == 1 ? FAULTY_SHORT : FAULTY_NONE, SYSTOLE_USB_ENDPOINT_BULK_IN, 9, 1, 0};
+        ck_assert_int_eq(run_once(loaded, &call), SYSTOLE_OK);
+        ck_assert_mem_eq(output, parameters, (size_t)LARGE * COLUMNS);
+    }
+    systole_request_clear(&call.request);
+    free(output);
+    free(parameters);
+}
+END_TEST
+
 START_TEST(a_device_that_stays_away_is_gone) {
     struct fixture fixture;
     struct call calls[2];
@@ -579,6 +671,8 @@ int main(void) {
     tcase_add_test(tests, another_target_is_refused);
     tcase_add_loop_test(tests, one_fault_is_survived, 0, 26);
     tcase_add_loop_test(tests, lasting_faults_end_with_a_status, 0, 7);
+    tcase_add_loop_test(tests, random_faults_never_give_a_wrong_answer, 0, 4);
+    tcase_add_test(tests, large_parameters_arrive_whole);
     tcase_add_test(tests, a_device_that_stays_away_is_gone);
     tcase_add_test(tests, errors_of_a_program_are_final);
     tcase_add_test(tests, a_program_that_hangs_is_stopped);

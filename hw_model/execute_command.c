@@ -59,7 +59,7 @@ static int32_t little_endian_32(const uint8_t *bytes) {
 
 // Bits 5:0 of the shift's word, signed; its negation is cut to 5 bits, so that -32 shifts nothing.
 static int32_t record_shift(int32_t word) {
-    int32_t shift = ((word + 32) & 63) - 32;
+    int32_t shift = ((word & 63) ^ 32) - 32;
     return shift == -32 ? 0 : shift;
 }
 

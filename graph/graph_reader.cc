@@ -222,12 +222,12 @@ systole_status Reader::ReadTensor(uint32_t index) {
     if (status != SYSTOLE_OK) {
         return status;
     }
-    tensor->dtype = static_cast<systole_dtype>(from->type());
-    if (systole_dtype_size(tensor->dtype) == 0 && tensor->dtype != SYSTOLE_STRING) {
+    int32_t type = from->type();
+    if (type < SYSTOLE_FLOAT32 || type > SYSTOLE_INT8 || type == fb::TensorType_COMPLEX64) {
         return Fail(SYSTOLE_UNSUPPORTED, "convert the model to 8-bit integers or 32-bit floats",
-                    "tensor %u has element type %d, which Systole does not know", index,
-                    static_cast<int>(from->type()));
+                    "tensor %u has element type %d, which Systole does not know", index, type);
     }
+    tensor->dtype = static_cast<systole_dtype>(type);
     if (from->sparsity() != nullptr) {
         return Fail(SYSTOLE_UNSUPPORTED, "convert the model without sparse tensors", "tensor %u is sparse", index);
     }

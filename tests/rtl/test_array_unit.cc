@@ -177,10 +177,165 @@ void random_refused() {
     }
 }
 
+// One command whose window of one region is cut: the unit must stop where the model does, and be usable after a reset.
+void windows() {
+    unsigned errors = 0;
+    for (uint32_t seed = 3001; seed <= 3120 && rtl_failures == 0; ++seed) {
+        Bench bench(seed);
+        systole_command command;
+        CHECK(bench.make(command));
+        systole_window &w = command.body.window;
+        if ((uint32_t)w.output_height * w.output_width > accumulators) {
+            continue;
+        }
+        w.block_rows = w.output_height; // the order of the model
+        Unit &harness = bench.harness;
+        const unsigned regions[] = {SYSTOLE_REGION_PARAMETERS, SYSTOLE_REGION_INPUT, SYSTOLE_REGION_OUTPUT};
+        systole_region_window &window = harness.windows[regions[seed % 3]];
+        const systole_region_window whole = window;
+        const uint32_t start = seed % 3 == 0 ? w.parameter_address : seed % 3 == 1 ? w.input_address : w.output_address;
+        if (bench.one_in(4)) { // the lower end
+            window.base += (start & 0x0fffffff) + (uint32_t)bench.range(0, 20);
+            window.words -= 100;
+            (seed % 3 == 0   ? w.parameter_address
+             : seed % 3 == 1 ? w.input_address
+                             : w.output_address) =
+                regions[seed % 3] << 28 | (0x0fffffff & (start - (window.base - whole.base)));
+        } else {
+            window.words = (start & 0x0fffffff) + (uint32_t)bench.range(0, 60);
+        }
+        std::vector<uint8_t> model = harness.memory;
+        uint32_t error = 0, detail = 0;
+        const systole_target target = make_target();
+        const bool done = systole_execute_command(&target, &command, harness.windows, model.data(), &error, &detail);
+        harness.add(command);
+        const bool finished = harness.run(100000);
+        CHECK_EQ(finished, done);
+        if (!done) {
+            ++errors;
+            CHECK_EQ(harness.unit.error_code_o, error);
+            CHECK_EQ(harness.unit.error_detail_o, detail);
+            const std::vector<uint8_t> before = harness.memory;
+            for (unsigned i = 0; i < 200; ++i) {
+                harness.step();
+                CHECK_EQ(harness.unit.error_o, 1);
+                CHECK_EQ(harness.unit.retire_o, 0);
+            }
+            CHECK(harness.memory == before);
+            harness.reset();
+            CHECK_EQ(harness.unit.error_o, 0);
+            window = whole;
+            CHECK(bench.make(command));
+            harness.add(command);
+            CHECK(harness.run(100000));
+            harness.compare_with_model(target);
+        } else {
+            CHECK(harness.memory == model);
+        }
+        if (rtl_failures != 0) {
+            printf("seed %u\n", seed);
+        }
+    }
+    CHECK(errors > 40);
+}
+
+// Halted, the unit asks for nothing and writes nothing.
+void halt() {
+    for (uint32_t seed = 4001; seed <= 4010; ++seed) {
+        Bench bench(seed);
+        systole_command command;
+        for (unsigned i = 0; i < 4 && bench.make(command); ++i) {
+            bench.harness.add(command);
+        }
+        Unit &harness = bench.harness;
+        for (int32_t i = bench.range(1, 400); i > 0; --i) {
+            harness.step();
+        }
+        harness.unit.halt_i = 1;
+        const std::vector<uint8_t> before = harness.memory;
+        const size_t retired = harness.retired_at.size();
+        for (unsigned i = 0; i < 300; ++i) {
+            harness.step();
+            for (unsigned p = 0; p < Unit::ports; ++p) {
+                CHECK_EQ(harness.unit.read_valid_o[p], 0);
+            }
+        }
+        CHECK(harness.memory == before);
+        CHECK(harness.retired_at.size() <= retired + 1); // the pulse that was on its way
+        harness.unit.halt_i = 0;
+        harness.reset();
+        CHECK_EQ(harness.unit.busy_o, 0);
+    }
+}
+
+systole_command pointwise(uint16_t height, uint16_t width, uint16_t input_tiles, uint16_t output_tiles) {
+    systole_command command = {};
+    command.header.opcode = SYSTOLE_OPCODE_CONV;
+    command.header.unit = SYSTOLE_UNIT_ARRAY;
+    systole_window &w = command.body.window;
+    w.kernel_height = w.kernel_width = w.stride_y = w.stride_x = w.dilation_y = w.dilation_x = 1;
+    w.input_height = w.output_height = w.block_rows = height;
+    w.input_width = w.output_width = width;
+    w.input_pixel_stride = w.output_pixel_stride = 1;
+    w.input_row_stride = w.output_row_stride = width;
+    w.input_tile_stride = w.output_tile_stride = (uint32_t)height * width;
+    w.input_tiles = input_tiles;
+    w.output_tiles = output_tiles;
+    w.tile_rows = columns;
+    w.parameter_address = SYSTOLE_REGION_PARAMETERS << 28;
+    w.input_address = SYSTOLE_REGION_INPUT << 28;
+    w.output_address = SYSTOLE_REGION_OUTPUT << 28;
+    w.clamp_min = -128;
+    w.clamp_max = 127;
+    return command;
+}
+
+// docs/rtl.md, "Cycles of the array": alone, and a command after the other.
+void cycles() {
+    const uint64_t load = columns / port_rows, record = (12 + port_rows - 1) / port_rows;
+    const uint64_t fill = 2 * columns + 9 + record + load;
+    struct {
+        uint16_t height, width, input_tiles, output_tiles;
+        uint64_t tile;  // cycles of one reduction tile
+        uint64_t slack; // bank conflicts between operands and weights
+    } const cases[] = {
+        {1, 1, 1, 1, load, 1}, {7, 7, 8, 4, 49, 0}, {8, 8, 1, 1, 64, 0}, {1, 1, 40, 4, load, 60}, {6, 6, 3, 2, 36, 0}};
+    for (const auto &c : cases) {
+        const uint64_t pixels = (uint64_t)c.height * c.width, tiles = (uint64_t)c.input_tiles * c.output_tiles;
+        uint64_t streaming = 0;
+        for (uint64_t nt = 0; nt < c.output_tiles; ++nt) {
+            streaming += (c.input_tiles - 1) * c.tile + (pixels > load + record ? pixels : load + record);
+        }
+        Bench bench(5);
+        const systole_command command = pointwise(c.height, c.width, c.input_tiles, c.output_tiles);
+        constexpr unsigned count = 5;
+        for (unsigned i = 0; i < count; ++i) {
+            bench.harness.add(command);
+        }
+        CHECK(bench.harness.run(100000));
+        bench.harness.compare_with_model(make_target());
+        const std::vector<uint64_t> &retired = bench.harness.retired_at;
+        const uint64_t first = retired[0] - bench.harness.accepted_at[0];
+        const uint64_t rest = retired[count - 1] - retired[0];
+        // Alone: the last tile's pixels are what is left when the last weights are there.
+        const uint64_t alone =
+            c.tile >= load && pixels >= load ? fill + pixels * tiles : fill + streaming - load - record + pixels;
+        CHECK(first >= alone && first <= alone + c.slack);
+        CHECK(rest >= (count - 1) * streaming && rest <= (count - 1) * (streaming + c.slack));
+        if (rtl_failures != 0) {
+            printf("%u x %u, %u tiles into %u: first %" PRIu64 " (%" PRIu64 "), then %" PRIu64 " (%" PRIu64 ")\n",
+                   c.height, c.width, c.input_tiles, c.output_tiles, first, alone, rest / (count - 1), streaming);
+        }
+    }
+}
+
 } // namespace
 
 int main() {
     return rtl_run("test_array_unit", {{"random_single", random_single},
                                        {"random_back_to_back", random_back_to_back},
-                                       {"random_refused", random_refused}});
+                                       {"random_refused", random_refused},
+                                       {"windows", windows},
+                                       {"halt", halt},
+                                       {"cycles", cycles}});
 }

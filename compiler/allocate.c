@@ -117,5 +117,6 @@ enum systole_status pass_allocate(struct compilation *c, struct segment_plan *se
         segment->fits = needed != UINT32_MAX;
         segment->region_words[SYSTOLE_REGION_ACTIVATIONS] = segment->fits ? needed : 0;
     }
+    dump_storages(c, segment, "allocate");
     return SYSTOLE_OK;
 }

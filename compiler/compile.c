@@ -83,7 +83,6 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
         split(c, segment);
     } else if (status == SYSTOLE_OK) {
         *segment = best;
-        dump_segment(c, segment, "tile, allocate, emit, schedule, estimate");
     }
     return status;
 }

@@ -186,5 +186,6 @@ enum systole_status pass_emit(struct compilation *c, struct segment_plan *segmen
             return ir_internal_error(c, o->index, "a piece is no box of its tensor");
         }
     }
+    dump_commands(c, segment, "emit");
     return SYSTOLE_OK;
 }

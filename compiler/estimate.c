@@ -15,5 +15,6 @@ enum systole_status pass_estimate(struct compilation *c, struct segment_plan *se
         segment->info[i].predicted_start = start[i] > UINT32_MAX ? UINT32_MAX : (uint32_t)start[i];
         segment->info[i].predicted_end = end[i] > UINT32_MAX ? UINT32_MAX : (uint32_t)end[i];
     }
+    dump_cycles(c, segment, "estimate");
     return SYSTOLE_OK;
 }

@@ -172,11 +172,15 @@ void dump_operations(const struct compilation *compilation, const char *pass) {
     }
 }
 
-void dump_segment(const struct compilation *compilation, const struct segment_plan *segment, const char *pass) {
+static void dump_header(const struct compilation *compilation, const struct segment_plan *segment, const char *pass) {
+    fprintf(compilation->dump, "== %s, segment %u\n", pass, segment->index);
+}
+
+void dump_storages(const struct compilation *compilation, const struct segment_plan *segment, const char *pass) {
     if (compilation->dump == NULL) {
         return;
     }
-    fprintf(compilation->dump, "== %s, segment %u\n", pass, (uint32_t)(segment - compilation->segments));
+    dump_header(compilation, segment, pass);
     for (uint32_t i = 0; i < segment->storage_count; i++) {
         const struct storage *s = &segment->storages[i];
         const struct systole_placement *p = &s->placement;
@@ -185,15 +189,46 @@ void dump_segment(const struct compilation *compilation, const struct segment_pl
                 p->is_unsigned ? " uint8" : "", systole_region_name(p->address >> 28), p->address & 0xFFFFFFFu,
                 s->words, p->row_stride, p->tile_stride, s->first_operation, s->last_operation);
     }
+    for (uint32_t r = 0; r < SYSTOLE_REGIONS; r++) {
+        if (segment->region_words[r] > 0) {
+            fprintf(compilation->dump, "region %s: %u words\n", systole_region_name(r), segment->region_words[r]);
+        }
+    }
+}
+
+void dump_pieces(const struct compilation *compilation, const struct segment_plan *segment, const char *pass) {
+    if (compilation->dump == NULL) {
+        return;
+    }
+    dump_header(compilation, segment, pass);
     for (uint32_t i = 0; i < segment->piece_count; i++) {
         const struct piece *p = &segment->pieces[i];
-        fprintf(compilation->dump, "piece of %u: image %u rows %u..%u columns %u..%u tiles %u..%u\n",
+        fprintf(compilation->dump, "operator %u: image %u rows %u..%u columns %u..%u tiles %u..%u\n",
                 segment->operations[p->operation], p->image, p->y0, p->y1, p->x0, p->x1, p->t0, p->t1);
     }
+}
+
+void dump_commands(const struct compilation *compilation, const struct segment_plan *segment, const char *pass) {
+    if (compilation->dump == NULL) {
+        return;
+    }
+    dump_header(compilation, segment, pass);
     for (uint32_t i = 0; i < segment->command_count; i++) {
         char line[1024];
         (void)systole_disassemble(&segment->commands[i], i, line, sizeof line);
-        fprintf(compilation->dump, "%s; cycles %u..%u\n", line, segment->info[i].predicted_start,
-                segment->info[i].predicted_end);
+        fprintf(compilation->dump, "%s\n", line);
     }
+}
+
+void dump_cycles(const struct compilation *compilation, const struct segment_plan *segment, const char *pass) {
+    if (compilation->dump == NULL) {
+        return;
+    }
+    dump_header(compilation, segment, pass);
+    for (uint32_t i = 0; i < segment->command_count; i++) {
+        fprintf(compilation->dump, "command %u operator %d: %u..%u\n", i, segment->info[i].operator_index,
+                segment->info[i].predicted_start, segment->info[i].predicted_end);
+    }
+    fprintf(compilation->dump, "%u commands, %llu cycles\n", segment->command_count,
+            (unsigned long long)segment->cycles);
 }

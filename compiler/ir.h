@@ -10,13 +10,13 @@
 #include "compiler.h"
 #include "quantised_parameters.h"
 
-#define IR_RECORD_WORDS 12u    // a channel record of a parameter stream
-#define IR_DEPTHWISE_TAPS 256u // most taps of a depthwise command
-#define IR_WINDOW_LIMIT 255u   // kernel, stride and dilation are bytes
-#define IR_EXTENT_LIMIT 32767u // origins of windows are signed 16-bit
-#define IR_TILES_LIMIT 65535u  // channel tiles are 16-bit
+#define IR_RECORD_WORDS 12u       // a channel record of a parameter stream
+#define IR_DEPTHWISE_TAPS 256u    // most taps of a depthwise command
+#define IR_WINDOW_LIMIT 255u      // kernel, stride and dilation are bytes
+#define IR_EXTENT_LIMIT 32767u    // origins of windows are signed 16-bit
+#define IR_TILES_LIMIT 65535u     // channel tiles are 16-bit
 #define IR_STRIDE_LIMIT 0xFFFFFFu // words from a channel tile to the next
-#define IR_IMAGES_LIMIT 64u // images of a batch, a command or more each
+#define IR_IMAGES_LIMIT 64u       // images of a batch, a command or more each
 
 enum operation_kind {
     OPERATION_HOST, // nothing that the device can do
@@ -125,6 +125,7 @@ struct segment_io {
 };
 
 struct segment_plan {
+    uint32_t index;
     uint32_t *operations; // indices, those that run
     uint32_t operation_count;
     struct storage *storages;
@@ -222,7 +223,11 @@ enum systole_status pass_schedule(struct compilation *compilation, struct segmen
 enum systole_status pass_estimate(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_assemble(struct compilation *compilation, struct systole_program *program);
 
+// What the passes made, when the options ask for it.
 void dump_operations(const struct compilation *compilation, const char *pass);
-void dump_segment(const struct compilation *compilation, const struct segment_plan *segment, const char *pass);
+void dump_storages(const struct compilation *compilation, const struct segment_plan *segment, const char *pass);
+void dump_pieces(const struct compilation *compilation, const struct segment_plan *segment, const char *pass);
+void dump_commands(const struct compilation *compilation, const struct segment_plan *segment, const char *pass);
+void dump_cycles(const struct compilation *compilation, const struct segment_plan *segment, const char *pass);
 
 #endif

@@ -219,5 +219,6 @@ enum systole_status pass_lay_out(struct compilation *c, struct segment_plan *seg
         struct operation *o = &c->operations[segment->operations[i]];
         evict_large(c, segment, o, lay_out_parameters(c, segment, o));
     }
+    dump_storages(c, segment, "lay_out");
     return SYSTOLE_OK;
 }

@@ -40,13 +40,16 @@ static enum systole_status cut(struct compilation *c) {
         }
         if (open == NULL) {
             open = &c->segments[c->segment_count];
-            *open = (struct segment_plan){.operations = ir_allocate(c, count - i, sizeof *open->operations)};
+            *open = (struct segment_plan){
+                .index = c->segment_count,
+                .operations = ir_allocate(c, count - i, sizeof *open->operations),
+            };
             if (open->operations == NULL) {
                 return ir_out_of_memory(c);
             }
             c->steps[c->step_count++] = (struct systole_step){SYSTOLE_PLACE_DEVICE, c->segment_count++};
         }
-        o->segment = (int32_t)(open - c->segments);
+        o->segment = (int32_t)open->index;
         open->operations[open->operation_count++] = i;
     }
     return SYSTOLE_OK;
@@ -104,7 +107,7 @@ static void add_storage(struct segment_plan *segment, const struct operand *oper
 }
 
 static enum systole_status connect(struct compilation *c, struct segment_plan *segment) {
-    int32_t index = (int32_t)(segment - c->segments);
+    int32_t index = (int32_t)segment->index;
     uint32_t most = 3 * segment->operation_count;
     segment->storages = ir_allocate(c, most, sizeof *segment->storages);
     segment->inputs = ir_allocate(c, most, sizeof *segment->inputs);

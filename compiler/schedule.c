@@ -195,5 +195,11 @@ enum systole_status pass_schedule(struct compilation *c, struct segment_plan *se
     relate(segment, &g);
     order(segment, &g);
     enum systole_status status = add_tokens(c, segment, &g);
-    return status == SYSTOLE_OK ? sort_commands(c, segment, &g) : status;
+    if (status == SYSTOLE_OK) {
+        status = sort_commands(c, segment, &g);
+    }
+    if (status == SYSTOLE_OK) {
+        dump_commands(c, segment, "schedule");
+    }
+    return status;
 }

@@ -93,5 +93,6 @@ enum systole_status pass_tile(struct compilation *c, struct segment_plan *segmen
     for (uint32_t i = 0; i < segment->operation_count; i++) {
         add_pieces(c, segment, i, &cuts[i]);
     }
+    dump_pieces(c, segment, "tile");
     return SYSTOLE_OK;
 }

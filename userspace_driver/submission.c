@@ -160,7 +160,6 @@ void driver_advance(struct systole_driver *driver) {
     bool fine = true, finished = true;
     while (finished && driver->ready && driver->failure == SYSTOLE_OK && (head = driver->first) != NULL) {
         const struct driver_loaded *loaded = &driver->loaded[head->loaded];
-        finished = false;
         if (head->phase == DRIVER_QUEUED) {
             driver->progress_ms = driver_now_ms();
             fine = queue_inputs(driver, head, false);

@@ -7,11 +7,11 @@
 #include <time.h>
 
 // One transfer of the driver's and the one that stands for it inside.
-struct proxy {
+struct faulty_proxy {
     struct systole_usb_transfer transfer; // first
     struct systole_usb_transfer *outer;
     struct faulty_transport *faulty;
-    struct proxy *next;
+    struct faulty_proxy *next;
     bool inside; // the inner transport has it
 };
 
@@ -19,8 +19,8 @@ static struct faulty_transport *faulty(struct systole_transport *transport) {
     return (struct faulty_transport *)transport;
 }
 
-static void forget(struct proxy *proxy) {
-    struct proxy **link = (struct proxy **)&proxy->faulty->proxies;
+static void forget(struct faulty_proxy *proxy) {
+    struct faulty_proxy **link = &proxy->faulty->proxies;
     while (*link != proxy) {
         link = &(*link)->next;
     }
@@ -29,7 +29,7 @@ static void forget(struct proxy *proxy) {
     free(proxy);
 }
 
-static void finish(struct proxy *proxy, enum systole_status status, size_t actual) {
+static void finish(struct faulty_proxy *proxy, enum systole_status status, size_t actual) {
     struct systole_usb_transfer *outer = proxy->outer;
     outer->status = status;
     outer->actual = actual;
@@ -83,7 +83,7 @@ static void unplug(struct faulty_transport *this) {
 }
 
 static void inner_complete(struct systole_usb_transfer *transfer) {
-    struct proxy *proxy = (struct proxy *)transfer;
+    struct faulty_proxy *proxy = (struct faulty_proxy *)transfer;
     struct faulty_transport *this = proxy->faulty;
     enum systole_status status = transfer->status;
     size_t actual = transfer->actual;
@@ -148,7 +148,7 @@ static enum systole_status control(struct systole_transport *transport, uint8_t 
 
 static enum systole_status submit(struct systole_transport *transport, struct systole_usb_transfer *transfer) {
     struct faulty_transport *this = faulty(transport);
-    struct proxy *proxy;
+    struct faulty_proxy *proxy;
     if (this->gone) {
         return SYSTOLE_DEVICE_GONE;
     }
@@ -180,7 +180,7 @@ static enum systole_status submit(struct systole_transport *transport, struct sy
 static enum systole_status cancel(struct systole_transport *transport, struct systole_usb_transfer *transfer) {
     struct faulty_transport *this = faulty(transport);
     this->silent = false;
-    for (struct proxy *proxy = this->proxies; proxy != NULL; proxy = proxy->next) {
+    for (struct faulty_proxy *proxy = this->proxies; proxy != NULL; proxy = proxy->next) {
         if (proxy->outer == transfer) {
             if (!proxy->inside) {
                 finish(proxy, SYSTOLE_CANCELLED, 0);
@@ -221,8 +221,9 @@ static enum systole_status reset(struct systole_transport *transport) {
 static void close(struct systole_transport *transport) {
     struct faulty_transport *this = faulty(transport);
     this->inner->functions->close(this->inner);
-    while (this->proxies != NULL) {
-        forget(this->proxies);
+    for (struct faulty_proxy *proxy = this->proxies, *next; proxy != NULL; proxy = next) {
+        next = proxy->next;
+        free(proxy);
     }
     free(this);
 }

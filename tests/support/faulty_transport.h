@@ -28,13 +28,14 @@ struct faulty_fault {
     uint32_t position; // FAULTY_BYTE
 };
 
+struct faulty_proxy;
 struct faulty_transport {
     struct systole_transport transport; // first
     struct systole_transport *inner;
     struct faulty_fault fault;
     uint32_t happened;
     bool silent, gone;
-    void *proxies;
+    struct faulty_proxy *proxies;
     uint32_t outstanding;
     uint32_t detaches, resets;
     struct systole_frame_header frames[256]; // that went out, in order

@@ -150,7 +150,7 @@ lint: deps
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance --inline-suppr \
 	  --suppress=missingIncludeSystem -Ispec/gen $(filter-out tests/%,$(TIDY_FILES))
 	@echo "clang-tidy $(words $(TIDY_FILES)) files"
-	@printf '%s\n' $(TIDY_FILES) | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE $(INCLUDE_all) \
+	@printf '%s\n' $(TIDY_FILES) | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE $(INCLUDE_all) \
 	  -Itests/support $(USB_CFLAGS) $(FUSE_CFLAGS) 2>/dev/null || { echo "clang-tidy: failed in: $$*"; exit 255; }' tidy
 
 clean:

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Systole authors
+# Published models and single operators against goldens of an independent interpreter, on every device; through libusb on a
+# virtual bus too.
+. "$(dirname "$0")/cli_testing.sh"
+models="resnet8_int8 kws_int8 vww_96_int8 ad01_int8 str_ww_int8 person_detect_int8 hello_world_int8 mobilenet_v2_224_int8"
+if [ ! -d "$shared/models" ]; then
+    skip "no conformance data in $shared"
+    finish cli/test_conformance
+fi
+verify() { # MODEL CASE OPTIONS...
+    local model=$1 case=$2
+    shift 2
+    expect 0 "$SYSTOLE" verify "$shared/models/$model/model.tflite" --golden "$shared/models/$model/$case" "$@"
+}
+for m in $models; do
+    verify "$m" seed1 --device cpu
+    verify "$m" seed1 --device model
+    verify "$m" seed2 --device model
+    verify "$m" seed1 --device rtl
+    verify "$m" seed2 --device rtl
+done
+for m in resnet8_int8 vww_96_int8; do
+    verify "$m" seed1 --device rtl --target systole32
+    verify "$m" seed1 --device rtl --target systole64
+done
+
+# The same bytes through libusb: a program that knows nothing of this finds the device on its bus.
+"$SYSTOLE" serve fuse -- "$SYSTOLE" devices >"$work/out" 2>"$work/err"
+if grep -q 'not permitted' "$work/err"; then
+    skip "a virtual USB bus cannot be mounted here: $(cat "$work/err")"
+else
+    holds "the bus shows the device" grep -q '1209:0001' "$work/out"
+    for m in kws_int8 resnet8_int8; do
+        for device in model rtl; do
+            expect 0 "$SYSTOLE" serve fuse --device $device -- "$SYSTOLE" verify "$shared/models/$m/model.tflite" \
+                --golden "$shared/models/$m/seed1" --device usb
+        done
+    done
+fi
+
+# Single operators.
+operators="CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED ADD AVERAGE_POOL_2D MAX_POOL_2D MEAN QUANTIZE PAD RESHAPE SOFTMAX CHAIN"
+for op in $operators; do
+    for case in $(awk -F'\t' -v op="$op" '$2 == op && $3 ~ /^(i8|i8_i8|i8_u8|u8_i8|u8_u8)$/ {print $1}' \
+        "$shared/operators/index.tsv"); do
+        for device in model rtl; do
+            expect 0 "$SYSTOLE" verify "$shared/operators/$case/model.tflite" --golden "$shared/operators/$case" \
+                --device $device
+        done
+    done
+    for case in $(awk -F'\t' -v op="$op" '$2 == op && $3 == "f" {print $1}' "$shared/operators/index.tsv"); do
+        expect 0 "$SYSTOLE" verify "$shared/operators/$case/model.tflite" --golden "$shared/operators/$case" --device cpu
+    done
+done
+finish cli/test_conformance

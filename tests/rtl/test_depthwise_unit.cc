@@ -151,8 +151,12 @@ void random_commands() {
         Unit h(seed * 2654435761u);
         Bump bump;
         std::vector<systole_command> commands;
-        for (unsigned i = 0; i < 12; i++) {
-            commands.push_back(random_command(h, bump, OPCODES[h.range(0, 3)], seed % 4 == 0 ? 1 : 5));
+        for (unsigned i = 0; i < (seed % 5 == 0 ? 60 : 12); i++) {
+            commands.push_back(random_command(h, bump, OPCODES[h.range(0, 3)], seed % 5 == 0 ? 1 : 5));
+            if (seed % 5 == 0) { // many commands in the pipeline at a time
+                systole_window &w = commands[i].body.window;
+                w.output_tiles = w.output_height = w.output_width = 1;
+            }
         }
         h.execute(commands, moods[seed % 6]);
         if (rtl_failures != 0) {

@@ -93,7 +93,7 @@ void random_commands() {
         std::vector<systole_command> commands;
         for (unsigned i = 0; i < 14; i++) {
             commands.push_back(random_command(h, bump, h.chance(70) ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE,
-                                              seed % 3 == 0 ? 1 : 9, h.chance(40)));
+                                              seed % 5 == 0 ? 1 : 9, h.chance(40)));
         }
         h.execute(commands, moods[seed % 6]);
         if (rtl_failures != 0) {

@@ -51,7 +51,7 @@ static struct systole_command_cycles window_cycles(const struct systole_target *
         cycles += parameters + (w->output_tiles - 1u) * larger(tile, parameters) + tile;
     } else {
         cycles += w->output_tiles * tile;
-        fill += command->header.opcode == SYSTOLE_OPCODE_AVERAGE_POOL ? SYSTOLE_TIMING_AVERAGE_FILL : 0;
+        fill += command->header.opcode == SYSTOLE_OPCODE_SUM_POOL ? 0 : SYSTOLE_TIMING_AVERAGE_FILL;
     }
     return (struct systole_command_cycles){cycles, cycles + fill};
 }

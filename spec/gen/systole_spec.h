@@ -407,10 +407,10 @@ static_assert(offsetof(struct systole_firmware_header, reserved) == 20, "firmwar
 #define SYSTOLE_TIMING_NOP 1u // a nop on any unit
 #define SYSTOLE_TIMING_ARRAY_OVERHEAD 4u // array: a command beside its tiles
 #define SYSTOLE_TIMING_ARRAY_FILL 14u // array: from the last pixel to retirement, beside rows + columns
-#define SYSTOLE_TIMING_DEPTHWISE_OVERHEAD 4u // depthwise: a command beside its words
-#define SYSTOLE_TIMING_DEPTHWISE_FILL 16u // depthwise: from the last word's last taps to retirement
-#define SYSTOLE_TIMING_AVERAGE_FILL 8u // depthwise: the division of an average
-#define SYSTOLE_TIMING_ELEMENTWISE_OVERHEAD 2u // element-wise: a command beside its words
+#define SYSTOLE_TIMING_DEPTHWISE_OVERHEAD 1u // depthwise: a command beside its words
+#define SYSTOLE_TIMING_DEPTHWISE_FILL 11u // depthwise: from the last word's last taps to retirement
+#define SYSTOLE_TIMING_AVERAGE_FILL 6u // depthwise: what the division (average_pool and max_pool) takes more than requantisation
+#define SYSTOLE_TIMING_ELEMENTWISE_OVERHEAD 1u // element-wise: a command beside its words
 #define SYSTOLE_TIMING_ELEMENTWISE_FILL 12u // element-wise: from the last word's operands to retirement
 #define SYSTOLE_TIMING_TRANSFER_OVERHEAD 4u // load and store: a command beside its words
 

@@ -153,7 +153,11 @@ void random_commands() {
         std::vector<systole_command> commands;
         for (unsigned i = 0; i < (seed % 5 == 0 ? 60 : 12); i++) {
             commands.push_back(random_command(h, bump, OPCODES[h.range(0, 3)], seed % 5 == 0 ? 1 : 5));
-            if (seed % 5 == 0) { // many commands in the pipeline at a time
+            if (h.chance(5)) {
+                commands[i] = {};
+                commands[i].header.opcode = SYSTOLE_OPCODE_NOP;
+                commands[i].header.unit = SYSTOLE_UNIT_DEPTHWISE;
+            } else if (seed % 5 == 0) { // many commands in the pipeline at a time
                 systole_window &w = commands[i].body.window;
                 w.output_tiles = w.output_height = w.output_width = 1;
             }

@@ -94,6 +94,11 @@ void random_commands() {
         for (unsigned i = 0; i < 14; i++) {
             commands.push_back(random_command(h, bump, h.chance(70) ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE,
                                               seed % 5 == 0 ? 1 : 9, h.chance(40)));
+            if (h.chance(5)) {
+                commands[i] = {};
+                commands[i].header.opcode = SYSTOLE_OPCODE_NOP;
+                commands[i].header.unit = SYSTOLE_UNIT_ELEMENTWISE;
+            }
         }
         h.execute(commands, moods[seed % 6]);
         if (rtl_failures != 0) {

@@ -13,6 +13,7 @@ static struct scripted_accelerator *scripted(struct systole_accelerator *acceler
 
 static uint64_t run(struct systole_accelerator *accelerator, uint64_t cycles) {
     scripted(accelerator)->cycle += cycles;
+    scripted(accelerator)->busy_slices--;
     return cycles;
 }
 
@@ -55,8 +56,7 @@ static bool interrupt(struct systole_accelerator *accelerator) {
 }
 
 static bool idle(struct systole_accelerator *accelerator) {
-    (void)accelerator;
-    return true;
+    return scripted(accelerator)->busy_slices == 0;
 }
 
 static void reset(struct systole_accelerator *accelerator) {

@@ -17,6 +17,7 @@ struct scripted_accelerator {
     bool interrupt;
     uint32_t resets, destroyed;
     uint64_t cycle;
+    uint32_t busy_slices;        // runs until it is idle
     uint32_t *destroyed_counter; // may be NULL
 };
 

@@ -17,6 +17,7 @@ module event_queue
   input  logic [31:0]  index_i  [UNITS],
   input  logic         complete_i,
   input  logic [63:0]  complete_cycle_i,
+  input  logic [31:0]  complete_commands_i,
   input  logic         fault_i,
   input  logic [7:0]   fault_error_i,
   input  logic [7:0]   fault_unit_i,
@@ -58,7 +59,7 @@ module event_queue
       end
       if (complete_i) begin
         queue[BITS'(32'(head) + 32'(count))] =
-            {64'd0, complete_cycle_i, 32'd0, 32'd0, token_i, 8'd0, 8'hff, ERROR_NONE, EVENT_RUN_COMPLETE};
+            {64'd0, complete_cycle_i, 32'd0, complete_commands_i, token_i, 8'd0, 8'hff, ERROR_NONE, EVENT_RUN_COMPLETE};
         count = count + 1'b1;
       end
       if (fault_i) begin

@@ -53,7 +53,7 @@ module load_unit
   assign writing_o       = write_valid_o;
   assign busy_o          = active_q || (write_valid_o && command_word_q);
   assign stalled_o       = write_valid_o && !write_grant_i;
-  assign link_o          = active_q && !write_valid_o && !(word_valid_i && word_stream_i);
+  assign link_o          = !write_valid_o; // a word written is work, all else is waiting for one
   assign error_code_o    = ERROR_REGION;
 
   always_ff @(posedge clk_i) begin

@@ -143,7 +143,7 @@ module systole_rtl
   event_queue u_event_queue (
     .clk_i, .rst_ni(rst_n), .trace_i(descriptor[1][32] && running_q && !halt), .token_i(run_token_o),
     .cycle_i(run_cycles_q), .retire_i(retire), .index_i(index),
-    .complete_i(complete), .complete_cycle_i(run_cycles_q + 64'd1),
+    .complete_i(complete), .complete_cycle_i(run_cycles_q + 64'd1), .complete_commands_i(retired_q),
     .fault_i(fault), .fault_error_i(fault_code), .fault_unit_i(fault_unit), .fault_command_i(fault_command),
     .fault_detail_i(fault_detail), .fault_cycle_i(running_q ? run_cycles_q : cycle_q),
     .fault_token_i(running_q ? run_token_o : '0),
@@ -393,6 +393,6 @@ module systole_rtl
   );
 
   // After an error only the reset changes anything, once the fault has been fetched.
-  assign idle_o = !event_valid_o && !error &&
-                  (halt || !(running_q || launch || parser_busy || writing || writer_busy || !read_frame_ready)) && !fault;
+  assign idle_o = !event_valid_o && !fault &&
+                  (halt || !(error || running_q || launch || parser_busy || writing || writer_busy || !read_frame_ready));
 endmodule

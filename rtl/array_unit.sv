@@ -4,7 +4,7 @@
 // The array unit: `conv` commands, as docs/architecture.md says. Two walkers work on the parameter stream
 // (weight_loader) and on the operands (operand_feeder), each with the next command waiting behind its current one. What
 // they read flows through the systolic array, the accumulators and the requantiser into memory without ever stopping: a
-// vector that has entered is written 2 * ROWS + 4 cycles later, so a tag that travels along with it says all there is
+// vector that has entered is written ROWS + COLUMNS + 4 cycles later, so a tag that travels along with it says all there is
 // to know at the other end. Memory that refuses a word only delays what has not yet entered.
 //
 // Accumulators and records in flight can not collide: a pixel's partial sums of two reduction tiles are at least a

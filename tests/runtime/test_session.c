@@ -131,7 +131,16 @@ static void check_findings(const struct systole_session *session, const char *na
            (unsigned long long)systole_session_cycles(session)->total);
 }
 
-static const char *const models[] = {"hello_world_int8", "kws_int8", "resnet8_int8"};
+static const char *const models[] = {"hello_world_int8",
+                                     "kws_int8",
+                                     "resnet8_int8",
+                                     "vww_96_int8",
+                                     "ad01_int8",
+                                     "str_ww_int8",
+                                     "person_detect_int8",
+                                     "mobilenet_v1_025_128_uint8",
+                                     "mobilenet_v2_224_uint8",
+                                     "mobilenet_v2_224_int8"};
 
 START_TEST(published_model) {
     char folder[512], path[512];

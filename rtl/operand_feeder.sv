@@ -430,7 +430,7 @@ module operand_feeder
           for (int unsigned l = 0; l < ROWS; l++) begin
             source = at + 8'(arriving_byte_q);
             port = {segment, source >= 8'(COLUMNS)};
-            packed_word[8*l+:8] = arriving_ports_q[port] ? read_data_i[4'(port)][8*source[BYTE_BITS-1:0]+:8]
+            packed_word[8*l+:8] = arriving_ports_q[port] ? read_data_i[($clog2(PORTS))'(port)][8*source[BYTE_BITS-1:0]+:8]
                                                          : kept[port][8*source[BYTE_BITS-1:0]+:8];
             at = at + 8'd1;
             if (at == arriving_segment_bytes_q) begin

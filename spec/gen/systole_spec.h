@@ -405,8 +405,8 @@ static_assert(offsetof(struct systole_firmware_header, reserved) == 20, "firmwar
 #define SYSTOLE_TIMING_QUEUE_DEPTH 8u // commands a unit's queue holds
 #define SYSTOLE_TIMING_COMPLETE 2u // from the last retirement to run_complete
 #define SYSTOLE_TIMING_NOP 1u // a nop on any unit
-#define SYSTOLE_TIMING_ARRAY_OVERHEAD 4u // array: a command beside its tiles
-#define SYSTOLE_TIMING_ARRAY_FILL 14u // array: from the last pixel to retirement, beside rows + columns
+#define SYSTOLE_TIMING_ARRAY_OVERHEAD 3u // array: a command beside its tiles
+#define SYSTOLE_TIMING_ARRAY_FILL 7u // array: from the last pixel to retirement, beside rows + columns
 #define SYSTOLE_TIMING_DEPTHWISE_OVERHEAD 1u // depthwise: a command beside its words
 #define SYSTOLE_TIMING_DEPTHWISE_FILL 11u // depthwise: from the last word's last taps to retirement
 #define SYSTOLE_TIMING_AVERAGE_FILL 6u // depthwise: what the division (average_pool and max_pool) takes more than requantisation

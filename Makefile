@@ -33,12 +33,13 @@ $(BUILD)/obj/graph/%: INCLUDES = $(INCLUDE_graph) -I$(BUILD)/gen
 $(BUILD)/obj/compiler/%: INCLUDES = $(INCLUDE_compiler)
 $(BUILD)/obj/runtime/%: INCLUDES = $(INCLUDE_runtime)
 $(BUILD)/obj/userspace_driver/%: INCLUDES = $(INCLUDE_driver) $(USB_CFLAGS)
-$(BUILD)/obj/hw_model/%: INCLUDES = $(INCLUDE_hw_model)
+$(BUILD)/obj/hw_model/%: INCLUDES = $(INCLUDE_hw_model) $(FUSE_CFLAGS)
 $(BUILD)/obj/cli/%: INCLUDES = $(INCLUDE_all)
 $(BUILD)/obj/tests/%: INCLUDES = $(INCLUDE_all) -Itests/support
 
 USB_CFLAGS = $(shell pkg-config --cflags libusb-1.0)
-LIBRARIES := -lusb-1.0 -ljansson -lm -ldl -lpthread -lstdc++
+FUSE_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags fuse3))
+LIBRARIES := -lusb-1.0 -lfuse3 -ljansson -lm -ldl -lpthread -lstdc++
 
 # hw_model/verilator_shim.cc belongs to the shared objects of rtl/, not to the binary.
 SOURCES := $(foreach f,$(filter-out cli,$(FOLDERS)),$(wildcard $(f)/*.c $(f)/*.cc))

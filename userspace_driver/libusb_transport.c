@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// The transport over libusb-1.0, the only file that knows libusb. Everything is asynchronous underneath; libusb calls
+// back whenever it handles events, also inside a blocking control transfer, so a callback only moves its transfer to
+// the list of finished ones, and poll alone tells the submitter.
+//
+// The device is known by its place on the bus (bus and port numbers), which stays when it re-enumerates with another
+// address and product id.
+#include <libusb.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "driver.h"
+
+enum {
+    PORTS = 7,           // longest way from a root hub
+    ATTACH_STEP_MS = 20, // between looks at the list of devices; a hotplug event ends it early
+    TAKE_BACK_MS = 1000, // how long cancelled transfers may take to come back
+};
+
+struct place {
+    uint8_t bus;
+    uint8_t ports[PORTS];
+    int port_count;
+};
+
+struct libusb_transport {
+    struct systole_transport transport; // first
+    libusb_context *context;
+    libusb_device_handle *handle; // NULL: not attached
+    struct place place;
+    char name[48];
+    struct flight *flying;   // submitted, not called back yet
+    struct flight *finished; // called back, not told yet; oldest first
+};
+
+// A transfer on its way. transport_detail of the submitter's transfer points here.
+struct flight {
+    struct flight *next;
+    struct libusb_transport *owner;
+    struct systole_usb_transfer *transfer;
+    struct libusb_transfer *usb;
+};
+
+static struct libusb_transport *libusb_transport(struct systole_transport *transport) {
+    return (struct libusb_transport *)transport;
+}
+
+static uint64_t now_ms(void) {
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+static enum systole_status status_of_error(int error) {
+    switch (error) {
+    case LIBUSB_SUCCESS:
+        return SYSTOLE_OK;
+    case LIBUSB_ERROR_NO_DEVICE:
+    case LIBUSB_ERROR_NOT_FOUND:
+        return SYSTOLE_DEVICE_GONE;
+    case LIBUSB_ERROR_PIPE:
+        return SYSTOLE_DEVICE_STALL;
+    case LIBUSB_ERROR_TIMEOUT:
+        return SYSTOLE_DEVICE_TIMEOUT;
+    case LIBUSB_ERROR_NO_MEM:
+        return SYSTOLE_OUT_OF_MEMORY;
+    case LIBUSB_ERROR_INVALID_PARAM:
+        return SYSTOLE_BAD_ARGUMENT;
+    default:
+        return SYSTOLE_DEVICE_PROTOCOL;
+    }
+}
+
+static enum systole_status status_of_transfer(enum libusb_transfer_status status) {
+    switch (status) {
+    case LIBUSB_TRANSFER_COMPLETED:
+        return SYSTOLE_OK;
+    case LIBUSB_TRANSFER_CANCELLED:
+        return SYSTOLE_CANCELLED;
+    case LIBUSB_TRANSFER_STALL:
+        return SYSTOLE_DEVICE_STALL;
+    case LIBUSB_TRANSFER_NO_DEVICE:
+        return SYSTOLE_DEVICE_GONE;
+    case LIBUSB_TRANSFER_TIMED_OUT:
+        return SYSTOLE_DEVICE_TIMEOUT;
+    case LIBUSB_TRANSFER_ERROR:
+    case LIBUSB_TRANSFER_OVERFLOW:
+        return SYSTOLE_DEVICE_PROTOCOL;
+    }
+    return SYSTOLE_DEVICE_PROTOCOL;
+}
+
+// ---- Transfers.
+
+static void finish(struct flight *flight, enum systole_status status) {
+    struct flight **at = &flight->owner->flying;
+    while (*at != flight) {
+        at = &(*at)->next;
+    }
+    *at = flight->next;
+    at = &flight->owner->finished;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    flight->next = NULL;
+    *at = flight;
+    flight->transfer->actual = flight->usb->actual_length < 0 ? 0 : (size_t)flight->usb->actual_length;
+    flight->transfer->status = status;
+}
+
+static void LIBUSB_CALL called_back(struct libusb_transfer *usb) {
+    finish(usb->user_data, status_of_transfer(usb->status));
+}
+
+// Lets libusb work for at most timeout_ms; returns early when something happened.
+static enum systole_status handle_events(struct libusb_transport *this, uint32_t timeout_ms) {
+    struct timeval time = {.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
+    int error = libusb_handle_events_timeout_completed(this->context, &time, NULL);
+    return error == LIBUSB_ERROR_INTERRUPTED || error == LIBUSB_ERROR_NO_DEVICE ? SYSTOLE_OK : status_of_error(error);
+}
+
+static void tell_finished(struct libusb_transport *this) {
+    struct flight *told = this->finished; // what finishes meanwhile is for the next poll
+    this->finished = NULL;
+    while (told != NULL) {
+        struct flight *flight = told;
+        struct systole_usb_transfer *transfer = flight->transfer;
+        told = flight->next;
+        libusb_free_transfer(flight->usb);
+        free(flight);
+        transfer->transport_detail = NULL;
+        transfer->complete(transfer);
+    }
+}
+
+// Cancels everything that is flying and waits for it to come back, but not forever.
+static void take_back(struct libusb_transport *this) {
+    uint64_t end = now_ms() + TAKE_BACK_MS;
+    for (struct flight *flight = this->flying; flight != NULL; flight = flight->next) {
+        (void)libusb_cancel_transfer(flight->usb);
+    }
+    while (this->flying != NULL && now_ms() < end) {
+        (void)handle_events(this, 10);
+    }
+}
+
+// Closes the handle. Transfers that the system did not give back are dead with it.
+static void detach(struct libusb_transport *this, enum systole_status status) {
+    if (this->handle != NULL) {
+        take_back(this);
+        libusb_close(this->handle);
+        this->handle = NULL;
+    }
+    while (this->flying != NULL) {
+        finish(this->flying, status);
+    }
+}
+
+static enum systole_status submit(struct systole_transport *transport, struct systole_usb_transfer *transfer) {
+    struct libusb_transport *this = libusb_transport(transport);
+    if (this->handle == NULL) {
+        return SYSTOLE_DEVICE_GONE;
+    }
+    if (transfer->length > INT_MAX) {
+        return SYSTOLE_BAD_ARGUMENT;
+    }
+    struct flight *flight = calloc(1, sizeof *flight);
+    struct libusb_transfer *usb = libusb_alloc_transfer(0);
+    if (flight == NULL || usb == NULL) {
+        libusb_free_transfer(usb);
+        free(flight);
+        return SYSTOLE_OUT_OF_MEMORY;
+    }
+    if (transfer->endpoint == SYSTOLE_USB_ENDPOINT_INTERRUPT_IN) {
+        libusb_fill_interrupt_transfer(usb, this->handle, transfer->endpoint, transfer->buffer, (int)transfer->length,
+                                       called_back, flight, 0);
+    } else {
+        libusb_fill_bulk_transfer(usb, this->handle, transfer->endpoint, transfer->buffer, (int)transfer->length,
+                                  called_back, flight, 0);
+    }
+    *flight = (struct flight){.next = this->flying, .owner = this, .transfer = transfer, .usb = usb};
+    transfer->actual = 0;
+    transfer->status = SYSTOLE_OK;
+    int error = libusb_submit_transfer(usb);
+    if (error != LIBUSB_SUCCESS) {
+        libusb_free_transfer(usb);
+        free(flight);
+        return status_of_error(error);
+    }
+    this->flying = flight;
+    transfer->transport_detail = flight;
+    return SYSTOLE_OK;
+}
+
+static enum systole_status cancel(struct systole_transport *transport, struct systole_usb_transfer *transfer) {
+    struct libusb_transport *this = libusb_transport(transport);
+    for (struct flight *flight = this->flying; flight != NULL; flight = flight->next) {
+        if (flight == transfer->transport_detail) {
+            int error = libusb_cancel_transfer(flight->usb);
+            // Not found: it is complete, and its callback is on the way.
+            return error == LIBUSB_ERROR_NOT_FOUND ? SYSTOLE_OK : status_of_error(error);
+        }
+    }
+    return SYSTOLE_OK;
+}
+
+static enum systole_status poll(struct systole_transport *transport, uint32_t timeout_ms) {
+    struct libusb_transport *this = libusb_transport(transport);
+    enum systole_status status = handle_events(this, this->finished != NULL ? 0 : timeout_ms);
+    tell_finished(this);
+    return status;
+}
+
+static enum systole_status control(struct systole_transport *transport, uint8_t request_type, uint8_t request,
+                                   uint16_t value, uint16_t index, uint8_t *data, uint16_t length, uint32_t timeout_ms,
+                                   size_t *actual) {
+    struct libusb_transport *this = libusb_transport(transport);
+    *actual = 0;
+    if (this->handle == NULL) {
+        return SYSTOLE_DEVICE_GONE;
+    }
+    // 0 would be no limit.
+    int moved = libusb_control_transfer(this->handle, request_type, request, value, index, data, length,
+                                        timeout_ms == 0 ? 1 : timeout_ms);
+    *actual = moved < 0 ? 0 : (size_t)moved;
+    return status_of_error(moved < 0 ? moved : 0);
+}
+
+// ---- Finding devices.
+
+static struct place place_of(libusb_device *device) {
+    struct place place = {.bus = libusb_get_bus_number(device)};
+    int count = libusb_get_port_numbers(device, place.ports, PORTS);
+    place.port_count = count < 0 ? 0 : count;
+    return place;
+}
+
+static bool same_place(const struct place *a, const struct place *b) {
+    return a->bus == b->bus && a->port_count == b->port_count && memcmp(a->ports, b->ports, (size_t)a->port_count) == 0;
+}
+
+static void name_place(const struct place *place, char *name, size_t size) {
+    int length = snprintf(name, size, "usb:%u", place->bus);
+    for (int i = 0; i < place->port_count && length > 0 && (size_t)length < size; i++) {
+        length += snprintf(name + length, size - (size_t)length, "%c%u", i == 0 ? '-' : '.', place->ports[i]);
+    }
+}
+
+static bool is_ours(libusb_device *device, uint16_t *product) {
+    struct libusb_device_descriptor descriptor;
+    if (libusb_get_device_descriptor(device, &descriptor) != LIBUSB_SUCCESS ||
+        descriptor.idVendor != SYSTOLE_USB_VENDOR_ID) {
+        return false;
+    }
+    *product = descriptor.idProduct;
+    return *product == SYSTOLE_USB_BOOT_PRODUCT_ID || *product == SYSTOLE_USB_APPLICATION_PRODUCT_ID;
+}
+
+// Opens a device and claims all its interfaces.
+static int open_device(libusb_device *device, libusb_device_handle **handle) {
+    struct libusb_config_descriptor *configuration = NULL;
+    int active = 0;
+    int error = libusb_open(device, handle);
+    if (error != LIBUSB_SUCCESS) {
+        return error;
+    }
+    (void)libusb_set_auto_detach_kernel_driver(*handle, 1); // not everywhere there is such a thing
+    error = libusb_get_configuration(*handle, &active);
+    if (error == LIBUSB_SUCCESS && active == 0) {
+        error = libusb_set_configuration(*handle, 1);
+    }
+    if (error == LIBUSB_SUCCESS) {
+        error = libusb_get_active_config_descriptor(device, &configuration);
+    }
+    for (int i = 0; error == LIBUSB_SUCCESS && i < configuration->bNumInterfaces; i++) {
+        error = libusb_claim_interface(*handle, configuration->interface[i].altsetting[0].bInterfaceNumber);
+    }
+    libusb_free_config_descriptor(configuration);
+    if (error != LIBUSB_SUCCESS) {
+        libusb_close(*handle);
+        *handle = NULL;
+    }
+    return error;
+}
+
+// Looks once for the device with that product id at our place.
+static bool attach_once(struct libusb_transport *this, uint16_t product_id) {
+    libusb_device **devices = NULL;
+    bool attached = false;
+    ssize_t count = libusb_get_device_list(this->context, &devices);
+    for (ssize_t i = 0; i < count && !attached; i++) {
+        uint16_t product = 0;
+        struct place place = place_of(devices[i]);
+        libusb_device_handle *handle = NULL;
+        if (!is_ours(devices[i], &product) || product != product_id || !same_place(&place, &this->place) ||
+            open_device(devices[i], &handle) != LIBUSB_SUCCESS) {
+            continue;
+        }
+        detach(this, SYSTOLE_DEVICE_GONE);
+        this->handle = handle;
+        attached = true;
+    }
+    if (count >= 0) {
+        libusb_free_device_list(devices, 1);
+    }
+    return attached;
+}
+
+// Whether the handle is that of the wanted device, and the device is there.
+static bool is_attached(struct libusb_transport *this, uint16_t product_id) {
+    uint8_t status[2];
+    uint16_t product = 0;
+    return this->handle != NULL && is_ours(libusb_get_device(this->handle), &product) && product == product_id &&
+           libusb_control_transfer(this->handle, LIBUSB_ENDPOINT_IN, LIBUSB_REQUEST_GET_STATUS, 0, 0, status,
+                                   sizeof status, 1000) == sizeof status;
+}
+
+static enum systole_status attach(struct systole_transport *transport, uint16_t product_id, uint32_t timeout_ms) {
+    struct libusb_transport *this = libusb_transport(transport);
+    uint64_t end = now_ms() + timeout_ms;
+    bool attached = is_attached(this, product_id) || attach_once(this, product_id);
+    while (!attached && now_ms() < end) {
+        uint64_t left = end - now_ms();
+        (void)handle_events(this, left < ATTACH_STEP_MS ? (uint32_t)left : ATTACH_STEP_MS);
+        attached = attach_once(this, product_id);
+    }
+    return attached ? SYSTOLE_OK : SYSTOLE_DEVICE_GONE;
+}
+
+static enum systole_status reset(struct systole_transport *transport) {
+    struct libusb_transport *this = libusb_transport(transport);
+    if (this->handle == NULL) {
+        return SYSTOLE_DEVICE_GONE;
+    }
+    take_back(this);
+    enum systole_status status = status_of_error(libusb_reset_device(this->handle));
+    if (status == SYSTOLE_DEVICE_GONE) { // also when it came back as another device: attach finds it
+        detach(this, SYSTOLE_DEVICE_GONE);
+    }
+    return status;
+}
+
+static void close_transport(struct systole_transport *transport) {
+    struct libusb_transport *this = libusb_transport(transport);
+    detach(this, SYSTOLE_CANCELLED);
+    while (this->finished != NULL) { // the submitters own theirs again, without being told
+        struct flight *flight = this->finished;
+        this->finished = flight->next;
+        libusb_free_transfer(flight->usb);
+        free(flight);
+    }
+    libusb_exit(this->context);
+    free(this);
+}
+
+static const struct systole_transport_functions functions = {
+    .control = control,
+    .submit = submit,
+    .cancel = cancel,
+    .poll = poll,
+    .attach = attach,
+    .reset = reset,
+    .close = close_transport,
+};
+
+static enum systole_status open_index(struct libusb_transport *this, uint32_t index,
+                                      struct systole_diagnostic *diagnostic) {
+    libusb_device **devices = NULL;
+    libusb_device *found = NULL;
+    enum systole_status status = SYSTOLE_OK;
+    uint32_t ours = 0;
+    ssize_t count = libusb_get_device_list(this->context, &devices);
+    for (ssize_t i = 0; i < count; i++) {
+        uint16_t product = 0;
+        if (is_ours(devices[i], &product) && ours++ == index) {
+            found = devices[i];
+        }
+    }
+    if (found == NULL) {
+        status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "plug one in, or run below `systole serve fuse --`",
+                              "no Systole device number %u on USB, there are %u", index, ours);
+    } else {
+        this->place = place_of(found);
+        name_place(&this->place, this->name, sizeof this->name);
+        int error = open_device(found, &this->handle);
+        if (error != LIBUSB_SUCCESS) {
+            status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, this->name,
+                                  error == LIBUSB_ERROR_ACCESS ? "install the udev rule and plug the device in again"
+                                  : error == LIBUSB_ERROR_BUSY ? "another program uses it"
+                                                               : "plug the device in again",
+                                  "the device cannot be opened: %s", libusb_strerror(error));
+        }
+    }
+    if (count >= 0) {
+        libusb_free_device_list(devices, 1);
+    }
+    return status;
+}
+
+enum systole_status systole_libusb_open(uint32_t index, struct systole_transport **transport,
+                                        struct systole_diagnostic *diagnostic) {
+    enum systole_status status = SYSTOLE_OK;
+    struct libusb_transport *made = calloc(1, sizeof *made);
+    *transport = NULL;
+    if (made == NULL) {
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, "", "", "no memory for a USB transport");
+    }
+    made->transport = (struct systole_transport){.functions = &functions, .name = made->name};
+    int error = libusb_init(&made->context);
+    if (error != LIBUSB_SUCCESS) {
+        status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "see that /dev/bus/usb is there",
+                              "libusb does not start: %s", libusb_strerror(error));
+        free(made);
+        return status;
+    }
+    status = open_index(made, index, diagnostic);
+    if (status != SYSTOLE_OK) {
+        close_transport(&made->transport);
+        return status;
+    }
+    *transport = &made->transport;
+    return SYSTOLE_OK;
+}

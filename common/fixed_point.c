@@ -31,7 +31,10 @@ struct systole_multiplier systole_quantize_multiplier(double real) {
 
 struct systole_multiplier systole_mean_multiplier(double real, uint32_t count) {
     struct systole_multiplier result = systole_quantize_multiplier(real);
-    int32_t fold = 31 - __builtin_clz(count); // floor(log2(count)): the quotient keeps at least 30 significant bits
+    int32_t fold = 0; // floor(log2(count)): the quotient keeps at least 30 significant bits
+    while (fold < 31 && (uint64_t)2 << fold <= count) {
+        fold++;
+    }
     if (fold > 31 + result.shift) {
         fold = 31 + result.shift;
     }

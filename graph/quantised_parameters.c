@@ -72,7 +72,7 @@ enum systole_status systole_convolution_parameters_derive(const struct systole_g
     if (!has_operands(op, 2) || op->inputs[1] < 0) {
         return refuse(diagnostic, graph, operator_index, "operator", "lacks an input or output");
     }
-    float input_scale, output_scale;
+    float input_scale = 1.0f, output_scale = 1.0f;
     enum systole_status status = systole_tensor_affine(graph, operator_index, op->inputs[0], "input", &input_scale,
                                                        &parameters->input_zero_point, diagnostic);
     if (status == SYSTOLE_OK) {
@@ -110,7 +110,7 @@ enum systole_status systole_convolution_parameters_derive(const struct systole_g
     }
     parameters->weight_zero_point = (int32_t)q->zero_point[0];
     parameters->channels = channels;
-    parameters->multipliers = malloc(channels * sizeof *parameters->multipliers);
+    parameters->multipliers = calloc((size_t)channels + 1, sizeof *parameters->multipliers);
     if (parameters->multipliers == NULL) {
         return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, "", "", "no memory for %u multipliers", channels);
     }
@@ -138,7 +138,7 @@ enum systole_status systole_add_parameters_derive(const struct systole_graph *gr
     if (!has_operands(op, 2)) {
         return refuse(diagnostic, graph, operator_index, "operator", "lacks an input or output");
     }
-    float scale1, scale2, output_scale;
+    float scale1 = 1.0f, scale2 = 1.0f, output_scale = 1.0f;
     enum systole_status status = systole_tensor_affine(graph, operator_index, op->inputs[0], "first input", &scale1,
                                                        &parameters->input_zero_point, diagnostic);
     if (status == SYSTOLE_OK) {
@@ -199,7 +199,7 @@ enum systole_status systole_rescale_parameters_derive(const struct systole_graph
     if (!has_operands(op, 1)) {
         return refuse(diagnostic, graph, operator_index, "operator", "lacks an input or output");
     }
-    float input_scale, output_scale;
+    float input_scale = 1.0f, output_scale = 1.0f;
     enum systole_status status = systole_tensor_affine(graph, operator_index, op->inputs[0], "input", &input_scale,
                                                        &parameters->input_zero_point, diagnostic);
     if (status == SYSTOLE_OK) {
@@ -213,7 +213,7 @@ enum systole_status systole_rescale_parameters_derive(const struct systole_graph
     enum systole_activation activation = SYSTOLE_ACTIVATION_NONE;
     if (op->code == SYSTOLE_OP_MEAN) {
         bool axes[SYSTOLE_MAX_RANK];
-        uint32_t count;
+        uint32_t count = 1;
         status = systole_mean_axes(graph, operator_index, axes, &count, diagnostic);
         if (status != SYSTOLE_OK) {
             return status;

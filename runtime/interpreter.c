@@ -84,7 +84,7 @@ enum systole_status systole_interpreter_create(const struct systole_graph *graph
         return no_memory(graph, diagnostic);
     }
     made->graph = graph;
-    made->kernels = calloc((size_t)graph->operator_count + 1, sizeof *made->kernels);
+    made->kernels = calloc((size_t)graph->operator_count + 1, sizeof(const struct systole_kernel *));
     made->calls = calloc((size_t)graph->operator_count + 1, sizeof *made->calls);
     made->tensors = calloc((size_t)graph->tensor_count + 1, sizeof *made->tensors);
     made->owned = calloc((size_t)graph->tensor_count + 1, sizeof *made->owned);

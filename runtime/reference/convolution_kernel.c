@@ -115,7 +115,7 @@ static enum systole_status run_integer(const struct systole_kernel_call *call, s
                                   systole_tensor_elements(input));
     int16_t *weights = systole_widen(systole_kernel_input_bytes(call, 1), filter->dtype,
                                      c->parameters.weight_zero_point, systole_tensor_elements(filter));
-    int16_t *row = malloc(reduction * sizeof *row);
+    int16_t *row = calloc(reduction, sizeof *row);
     enum systole_status status = SYSTOLE_OK;
     if (maps == NULL || weights == NULL || row == NULL) {
         status = systole_kernel_no_memory(call, diagnostic);

@@ -10,9 +10,17 @@
 #include <stdlib.h>
 
 static const struct systole_kernel *const families[] = {
-    systole_convolution_kernels, systole_depthwise_kernels, systole_fully_connected_kernels, systole_add_kernels,
-    systole_pool_kernels,        systole_mean_kernels,      systole_quantise_kernels,        systole_movement_kernels,
-    systole_softmax_kernels,     systole_relu_kernels,
+    systole_convolution_kernels,
+    systole_depthwise_kernels,
+    systole_fully_connected_kernels,
+    systole_add_kernels,
+    systole_pool_kernels,
+    systole_mean_kernels,
+    systole_quantise_kernels,
+    systole_movement_kernels,
+    systole_softmax_kernels,
+    systole_relu_kernels,
+    NULL,
 };
 
 const struct systole_kernel *systole_kernel_find(const struct systole_graph *graph, uint32_t operator_index,
@@ -26,8 +34,8 @@ const struct systole_kernel *systole_kernel_find(const struct systole_graph *gra
     }
     const struct systole_tensor *output = systole_kernel_output(&call);
     bool code_known = false;
-    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
-        for (const struct systole_kernel *kernel = families[f]; kernel->run != NULL; kernel++) {
+    for (const struct systole_kernel *const *family = families; *family != NULL; family++) {
+        for (const struct systole_kernel *kernel = *family; kernel->run != NULL; kernel++) {
             if (kernel->code == op->code) {
                 code_known = true;
                 if (kernel->input == input->dtype && kernel->output == output->dtype) {

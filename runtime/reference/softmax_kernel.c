@@ -40,8 +40,8 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
     if (input->dtype == SYSTOLE_FLOAT32) {
         return SYSTOLE_OK;
     }
-    float input_scale, output_scale;
-    int32_t input_zero_point, output_zero_point;
+    float input_scale = 1.0f, output_scale = 1.0f;
+    int32_t input_zero_point = 0, output_zero_point = 0;
     status = systole_tensor_affine(call->graph, call->operator_index, call->op->inputs[0], "input", &input_scale,
                                    &input_zero_point, diagnostic);
     if (status == SYSTOLE_OK) {

@@ -231,6 +231,56 @@ START_TEST(built_network) {
 }
 END_TEST
 
+// Two convolutions with a softmax between them, which the CPU computes.
+static struct systole_graph build_interrupted(void) {
+    uint32_t state = 0x1A7E0000u;
+    struct systole_graph graph = {0};
+    const int32_t map[] = {1, 3, 3, 48}, filter[] = {48, 3, 3, 48};
+    int32_t tensors[4];
+    for (int i = 0; i < 4; i++) {
+        tensors[i] = graph_add_tensor(&graph, SYSTOLE_INT8, 4, map, i == 2 ? 1.0f / 256.0f : 0.2f, i == 2 ? -128 : 7);
+    }
+    const int32_t first[] = {tensors[0], random_constant(&graph, SYSTOLE_INT8, 4, filter, 0.002f, &state)};
+    const int32_t second[] = {tensors[2], random_constant(&graph, SYSTOLE_INT8, 4, filter, 0.02f, &state)};
+    graph_add_operator(&graph, SYSTOLE_OP_CONV_2D, 2, first, tensors[1]);
+    graph_add_operator(&graph, SYSTOLE_OP_SOFTMAX, 1, &tensors[1], tensors[2]);
+    graph_add_operator(&graph, SYSTOLE_OP_CONV_2D, 2, second, tensors[3]);
+    graph_set_ends(&graph, 1, &tensors[0], 1, &tensors[3]);
+    snprintf(graph.name, sizeof graph.name, "interrupted");
+    return graph;
+}
+
+// Two segments in a scratchpad that holds both, and in one that holds either.
+START_TEST(segments_take_turns) {
+    struct systole_target target = systole_presets[0];
+    target.scratchpad_bytes = _i == 0 ? 128 * 1024 : 32 * 1024;
+    struct systole_graph graph = build_interrupted();
+    struct systole_program program;
+    compile(&graph, &target, &program);
+    ck_assert_uint_eq(program.segment_count, 2);
+    struct systole_driver *driver = in_process_driver(&target, 0, true);
+    struct systole_session *reference = open_session(&graph, NULL, NULL, false);
+    struct systole_session *session = open_session(&graph, &program, driver, true);
+    for (uint32_t round = 1; round <= 3; round++) {
+        size_t size;
+        fill_inputs(reference, round);
+        fill_inputs(session, round);
+        invoke(reference);
+        invoke(session);
+        const uint8_t *expected = systole_session_output(reference, 0, &size);
+        ck_assert_mem_eq(expected, systole_session_output(session, 0, &size), size);
+        check_findings(session, "two segments");
+        check_cycles(session);
+        ck_assert_uint_eq(systole_session_cycles(session)->operators[1], 0); // the CPU adds nothing
+    }
+    systole_session_free(session);
+    systole_session_free(reference);
+    systole_driver_close(driver);
+    systole_program_free(&program);
+    systole_graph_free(&graph);
+}
+END_TEST
+
 // A program whose parameters were damaged: verification names the first operator that computes something else.
 START_TEST(damage_is_found) {
     struct systole_graph graph = build_network(0xDA3A6E00u);
@@ -352,6 +402,7 @@ int main(void) {
     tcase_set_timeout(sessions, 120);
     tcase_add_loop_test(sessions, published_model, 0, sizeof models / sizeof *models);
     tcase_add_loop_test(sessions, built_network, 0, 9);
+    tcase_add_loop_test(sessions, segments_take_turns, 0, 2);
     tcase_add_test(sessions, damage_is_found);
     tcase_add_test(sessions, refusals);
     tcase_add_test(sessions, tensors_on_the_host);

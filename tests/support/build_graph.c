@@ -22,6 +22,8 @@ void build_graph(struct systole_graph *graph, const char *name) {
 }
 
 int32_t build_tensor(struct systole_graph *graph, enum systole_dtype dtype, int32_t rank, const int32_t *shape) {
+    int32_t own[SYSTOLE_MAX_RANK]; // the shape may be another tensor's, which moves
+    memcpy(own, shape, (size_t)rank * sizeof *shape);
     graph->tensors = grow(graph->tensors, graph->tensor_count, sizeof *graph->tensors);
     struct systole_tensor *tensor = &graph->tensors[graph->tensor_count];
     char name[32];
@@ -29,7 +31,7 @@ int32_t build_tensor(struct systole_graph *graph, enum systole_dtype dtype, int3
     tensor->name = strdup(name);
     tensor->dtype = dtype;
     tensor->rank = rank;
-    memcpy(tensor->shape, shape, (size_t)rank * sizeof *shape);
+    memcpy(tensor->shape, own, (size_t)rank * sizeof *shape);
     tensor->size = systole_tensor_elements(tensor) * systole_dtype_size(dtype);
     return (int32_t)graph->tensor_count++;
 }

@@ -170,7 +170,11 @@ systole_status Reader::ReadQuantisation(uint32_t index, const fb::QuantizationPa
     }
     for (uint32_t i = 0; i < count && status == SYSTOLE_OK; i++) {
         to->scale[i] = from->scale()->Get(i);
-        to->zero_point[i] = from->zero_point()->Get(zero_points == 1 ? 0 : i);
+        // The verifier aligns a vector's length, not elements that are wider than it.
+        int64_t zero_point;
+        std::memcpy(&zero_point, from->zero_point()->Data() + (zero_points == 1 ? 0 : i) * sizeof zero_point,
+                    sizeof zero_point);
+        to->zero_point[i] = flatbuffers::EndianScalar(zero_point);
         if (!std::isfinite(to->scale[i]) || to->scale[i] <= 0) {
             status = Fail(SYSTOLE_BAD_FILE, kDamaged, "scale %u of tensor %u is %g, must be positive", i, index,
                           static_cast<double>(to->scale[i]));

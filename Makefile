@@ -35,7 +35,7 @@ $(BUILD)/obj/runtime/%: INCLUDES = $(INCLUDE_runtime)
 $(BUILD)/obj/userspace_driver/%: INCLUDES = $(INCLUDE_driver) $(USB_CFLAGS)
 $(BUILD)/obj/hw_model/%: INCLUDES = $(INCLUDE_hw_model) $(FUSE_CFLAGS)
 $(BUILD)/obj/cli/%: INCLUDES = $(INCLUDE_all)
-$(BUILD)/obj/tests/%: INCLUDES = $(INCLUDE_all) -Itests/support
+$(BUILD)/obj/tests/%: INCLUDES = $(INCLUDE_all) -Itests/support $(USB_CFLAGS)
 
 USB_CFLAGS = $(shell pkg-config --cflags libusb-1.0)
 FUSE_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags fuse3))

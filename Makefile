@@ -53,7 +53,7 @@ SCHEMA_HEADERS := $(patsubst %.fbs,$(BUILD)/gen/%_generated.h,$(notdir $(SCHEMAS
 TEST_SUPPORT := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 
-.PHONY: all help deps demo test test-sanitized systole rtl rtl-lint gen check-gen lint clean
+.PHONY: walk all help deps demo test test-sanitized systole rtl rtl-lint gen check-gen lint clean
 .SECONDARY:
 all: systole
 
@@ -136,6 +136,13 @@ test-sanitized: $(RTL_PRESETS)
 	@$(MAKE) --no-print-directory $(SANITIZED) test-sanitized-run
 test-sanitized-run: $(SYSTOLE) $(TESTS)
 	@SYSTOLE_RTL_PATH=$(dir $(BUILD))rtl SYSTOLE_SANITIZED=1 SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS)
+
+# Artefacts of one tiny model, which docs/walkthrough.md tells about.
+RECORD_WALK := $(BUILD)/tests/walk/record_walk
+walk: deps
+	@$(MAKE) --no-print-directory walk-run
+walk-run: $(SYSTOLE) $(RECORD_WALK) $(RTL_PRESETS)
+	@tests/walk/walk.sh $(SYSTOLE) $(RECORD_WALK) $(if $(UPDATE),--update)
 
 gen:
 	python3 spec/generate.py

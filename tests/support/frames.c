@@ -2,8 +2,8 @@
 // Copyright The Systole authors
 #include "frames.h"
 
-#define SLICE 20000u   // cycles between looks
-#define PATIENCE 2000u // looks without any progress
+#define SLICE 20000u // cycles between looks
+#define PATIENCE 60u // looks without any progress
 
 void frames_start(struct systole_accelerator *accelerator) {
     for (uint32_t i = 0; i < 32; i++) {

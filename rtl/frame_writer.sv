@@ -77,8 +77,8 @@ module frame_writer
 
   always_ff @(posedge clk_i) begin
     if (word_taken) words_q <= words_q - 1'b1;
+    if (stream_ready_i) stream_valid_o <= 1'b0; // also when halted: what was sent before an error still leaves
     if (free) begin
-      stream_valid_o <= 1'b0;
       case (state_q)
         Idle: if (header_valid_i) begin
           stream_valid_o <= 1'b1;

@@ -8,13 +8,19 @@
 #include "ir.h"
 #include "target.h"
 
-// Ways to cut stripes that are tried; the one with the fewest predicted cycles stays, the first among equals.
+// Ways to cut stripes that are tried.
 static const struct scheme schemes[] = {
     {.stripe_pixels = 48, .stripes = 5, .most_stripes = 16, .channel_groups = 8},
     {.stripe_pixels = 64, .stripes = 4, .most_stripes = 8, .channel_groups = 4},
     {.stripe_pixels = 32, .stripes = 8, .most_stripes = 16, .channel_groups = 8},
     {.stripe_pixels = 0x7FFFFFFF, .stripes = 1, .most_stripes = 1, .channel_groups = 1},
+    {.stripe_pixels = 0x7FFFFFFF, .stripes = 1, .most_stripes = 1, .channel_groups = 4},
+    {.stripe_pixels = 24, .stripes = 3, .most_stripes = 4, .channel_groups = 16},
+    {.stripe_pixels = 16, .stripes = 12, .most_stripes = 24, .channel_groups = 8},
 };
+#define SCHEMES (sizeof schemes / sizeof schemes[0])
+#define UNIFORM_SCHEMES 4u         // of these a segment begins with the best
+#define REFINEMENT_LIMIT 4000000ul // pairs of commands that refining may look at
 
 // A segment that does not fit is cut in the middle; a single operator goes to the CPU.
 static void split(struct compilation *c, const struct segment_plan *segment) {
@@ -46,9 +52,8 @@ static enum systole_status plan_memory(struct compilation *c, struct segment_pla
     return status;
 }
 
-static enum systole_status plan_commands(struct compilation *c, struct segment_plan *segment,
-                                         const struct scheme *scheme) {
-    enum systole_status status = pass_tile(c, segment, scheme);
+static enum systole_status plan_commands(struct compilation *c, struct segment_plan *segment) {
+    enum systole_status status = pass_tile(c, segment);
     if (status == SYSTOLE_OK) {
         status = pass_emit(c, segment);
     }
@@ -69,19 +74,66 @@ static bool program_fits(const struct compilation *c, struct segment_plan *segme
     return total <= systole_target_words(c->target);
 }
 
+// Cuts operations first .. last-1 by a scheme; *best and their scheme change when that takes fewer cycles.
+static enum systole_status try_scheme(struct compilation *c, const struct segment_plan *segment, uint32_t first,
+                                      uint32_t last, const struct scheme *scheme, struct segment_plan *best) {
+    struct segment_plan candidate = *segment;
+    struct arena_mark mark = ir_mark(c);
+    const struct scheme **kept = ir_allocate(c, last - first, sizeof *kept);
+    if (kept == NULL) {
+        return ir_out_of_memory(c);
+    }
+    bool changes = false;
+    for (uint32_t i = first; i < last; i++) {
+        struct operation *o = &c->operations[segment->operations[i]];
+        kept[i - first] = o->scheme;
+        changes = changes || o->scheme != scheme;
+        o->scheme = scheme;
+    }
+    enum systole_status status = changes ? plan_commands(c, &candidate) : SYSTOLE_OK;
+    if (status == SYSTOLE_OK && changes && program_fits(c, &candidate) && candidate.cycles < best->cycles) {
+        *best = candidate;
+        return SYSTOLE_OK;
+    }
+    for (uint32_t i = first; i < last; i++) {
+        c->operations[segment->operations[i]].scheme = kept[i - first];
+    }
+    ir_release(c, mark);
+    return status;
+}
+
+// Behind the last of the operations from `first` on whose maps have one height.
+static uint32_t stretch_end(const struct compilation *c, const struct segment_plan *segment, uint32_t first) {
+    uint32_t height = c->operations[segment->operations[first]].window.output_height, i = first;
+    while (i < segment->operation_count && c->operations[segment->operations[i]].window.output_height == height) {
+        i++;
+    }
+    return i;
+}
+
+// All operations alike, then stretches of them, then single ones by themselves, as long as that is cheap.
 static enum systole_status choose_commands(struct compilation *c, struct segment_plan *segment) {
     struct segment_plan best = {.cycles = UINT64_MAX};
     enum systole_status status = SYSTOLE_OK;
-    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0] && status == SYSTOLE_OK; i++) {
-        struct segment_plan candidate = *segment;
-        status = plan_commands(c, &candidate, &schemes[i]);
-        if (status == SYSTOLE_OK && program_fits(c, &candidate) && candidate.cycles < best.cycles) {
-            best = candidate;
-        }
+    uint64_t pairs = 0;
+    for (size_t i = 0; i < UNIFORM_SCHEMES && status == SYSTOLE_OK; i++) {
+        status = try_scheme(c, segment, 0, segment->operation_count, &schemes[i], &best);
     }
     if (status == SYSTOLE_OK && best.cycles == UINT64_MAX) {
         split(c, segment);
-    } else if (status == SYSTOLE_OK) {
+        return SYSTOLE_OK;
+    }
+    for (uint32_t round = 0; round < 2; round++) { // stretches, then single operations
+        for (uint32_t first = 0; first < segment->operation_count && status == SYSTOLE_OK;) {
+            uint32_t last = round == 0 ? stretch_end(c, segment, first) : first + 1;
+            for (size_t i = 0; i < SCHEMES && status == SYSTOLE_OK && pairs < REFINEMENT_LIMIT; i++) {
+                status = try_scheme(c, segment, first, last, &schemes[i], &best);
+                pairs += (uint64_t)best.command_count * best.command_count / 2;
+            }
+            first = last;
+        }
+    }
+    if (status == SYSTOLE_OK) {
         *segment = best;
     }
     return status;

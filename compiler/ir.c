@@ -24,16 +24,18 @@ void *ir_allocate(struct compilation *compilation, size_t count, size_t size) {
     struct arena_block *block = compilation->arena;
     if (block == NULL || block->size - block->used < wanted) {
         size_t block_size = wanted > ARENA_BLOCK ? wanted : ARENA_BLOCK;
-        block = calloc(1, sizeof *block + block_size);
+        block = malloc(sizeof *block + block_size);
         if (block == NULL) {
             return NULL;
         }
+        block->used = 0;
         block->size = block_size;
         block->next = compilation->arena;
         compilation->arena = block;
     }
     void *result = (uint8_t *)block->bytes + block->used;
     block->used += wanted;
+    memset(result, 0, wanted);
     return result;
 }
 
@@ -42,6 +44,22 @@ void ir_free(struct compilation *compilation) {
         struct arena_block *next = compilation->arena->next;
         free(compilation->arena);
         compilation->arena = next;
+    }
+}
+
+struct arena_mark ir_mark(const struct compilation *compilation) {
+    const struct arena_block *block = compilation->arena;
+    return (struct arena_mark){compilation->arena, block != NULL ? block->used : 0};
+}
+
+void ir_release(struct compilation *compilation, struct arena_mark mark) {
+    while (compilation->arena != mark.block) {
+        struct arena_block *next = compilation->arena->next;
+        free(compilation->arena);
+        compilation->arena = next;
+    }
+    if (mark.block != NULL) {
+        mark.block->used = mark.used;
     }
 }
 

@@ -71,6 +71,14 @@ struct weights {
     struct systole_multiplier *rescale; // one an output channel
 };
 
+// How stripes are cut; several schemes are tried.
+struct scheme {
+    uint32_t stripe_pixels; // at least
+    uint32_t stripes;       // aimed at where the map allows
+    uint32_t most_stripes;
+    uint32_t channel_groups; // where a map is not cut in rows
+};
+
 struct operation {
     uint32_t index; // of its operator
     enum operation_kind kind;
@@ -86,6 +94,7 @@ struct operation {
     struct weights weights;                              // conv and depthwise
     struct systole_multiplier input_rescale[2], rescale; // add, requantise and sum_pool
     int32_t left_shift;                                  // add
+    const struct scheme *scheme;                         // how tile cuts it
     // Of lay_out:
     bool packed;
     uint32_t segments, segment_bytes; // packed
@@ -109,14 +118,6 @@ struct storage {
 struct piece {
     uint32_t operation; // position in the segment
     uint32_t image, y0, y1, x0, x1, t0, t1;
-};
-
-// How stripes are cut; several schemes are tried.
-struct scheme {
-    uint32_t stripe_pixels; // at least
-    uint32_t stripes;       // aimed at where the map allows
-    uint32_t most_stripes;
-    uint32_t channel_groups; // where a map is not cut in rows
 };
 
 struct segment_io {
@@ -170,6 +171,13 @@ struct compilation {
 // Zeroed memory until the compilation ends; NULL when there is none.
 void *ir_allocate(struct compilation *compilation, size_t count, size_t size);
 void ir_free(struct compilation *compilation);
+// Gives back everything that was allocated since the mark.
+struct arena_mark {
+    struct arena_block *block;
+    size_t used;
+};
+struct arena_mark ir_mark(const struct compilation *compilation);
+void ir_release(struct compilation *compilation, struct arena_mark mark);
 enum systole_status ir_out_of_memory(const struct compilation *compilation);
 enum systole_status ir_internal_error(const struct compilation *compilation, uint32_t operator_index, const char *what);
 
@@ -216,8 +224,7 @@ enum systole_status pass_place(struct compilation *compilation);
 enum systole_status pass_lay_out(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_parameters(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_allocate(struct compilation *compilation, struct segment_plan *segment);
-enum systole_status pass_tile(struct compilation *compilation, struct segment_plan *segment,
-                              const struct scheme *scheme);
+enum systole_status pass_tile(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_emit(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_schedule(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status pass_estimate(struct compilation *compilation, struct segment_plan *segment);

@@ -22,7 +22,8 @@ static uint32_t even_part(uint32_t whole, uint32_t part) {
     return ir_divide_up(whole, ir_divide_up(whole, part));
 }
 
-static struct cuts cut(const struct compilation *c, const struct operation *o, const struct scheme *scheme) {
+static struct cuts cut(const struct compilation *c, const struct operation *o) {
+    const struct scheme *scheme = o->scheme;
     const struct window *w = &o->window;
     uint32_t height = w->output_height, width = w->output_width;
     uint32_t tiles = ir_divide_up(w->output_channels, c->target->columns);
@@ -74,7 +75,7 @@ static void add_pieces(const struct compilation *c, struct segment_plan *segment
     }
 }
 
-enum systole_status pass_tile(struct compilation *c, struct segment_plan *segment, const struct scheme *scheme) {
+enum systole_status pass_tile(struct compilation *c, struct segment_plan *segment) {
     struct cuts *cuts = ir_allocate(c, segment->operation_count, sizeof *cuts);
     if (cuts == NULL) {
         return ir_out_of_memory(c);
@@ -82,7 +83,7 @@ enum systole_status pass_tile(struct compilation *c, struct segment_plan *segmen
     uint32_t count = 0;
     for (uint32_t i = 0; i < segment->operation_count; i++) {
         const struct operation *o = &c->operations[segment->operations[i]];
-        cuts[i] = cut(c, o, scheme);
+        cuts[i] = cut(c, o);
         count += piece_count(c, o, &cuts[i]);
     }
     segment->pieces = ir_allocate(c, count, sizeof *segment->pieces);

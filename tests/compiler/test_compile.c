@@ -20,10 +20,10 @@ static const struct {
 } models[] = {
     {"resnet8_int8", 1, 52500},
     {"kws_int8", 1, 10800},
-    {"vww_96_int8", 1, 40000},
+    {"vww_96_int8", 1, 36000},
     {"ad01_int8", 0, 6500},
     {"str_ww_int8", 1, 4800},
-    {"person_detect_int8", 1, 40000},
+    {"person_detect_int8", 1, 36000},
     {"hello_world_int8", 0, 400},
     {"mobilenet_v2_224_int8", 2, 1250000},
     {"mobilenet_v1_025_128_uint8", 1, 80000},

@@ -9,7 +9,6 @@
 
 #include "testing.h"
 
-#define SLOT_WORDS 128u
 #define SLOTS 20u
 #define PARAMETER_WORDS 2048u
 
@@ -26,6 +25,8 @@ struct generator {
     uint32_t issued[SYSTOLE_UNITS];
     uint32_t random;
     bool is_strict;
+    uint32_t slot_words; // a power of two
+    int32_t extent;      // largest height and width of a map
 };
 
 static int32_t pick(struct generator *g, int32_t low, int32_t high) {
@@ -80,35 +81,35 @@ static void shape_window(struct generator *g, struct systole_command *command, c
                                        (chance(g, 2) ? SYSTOLE_FLAG_OUTPUT_UNSIGNED : 0));
     uint32_t within;
     do {
-        w->input_height = (uint16_t)pick(g, 1, 9);
-        w->input_width = (uint16_t)pick(g, 1, 9);
+        w->input_height = (uint16_t)pick(g, 1, g->extent);
+        w->input_width = (uint16_t)pick(g, 1, g->extent);
         w->input_tiles = (uint16_t)pick(g, 1, (int32_t)tile_limit);
         w->input_pixel_stride = (uint16_t)(chance(g, 4) ? 2 : 1);
         w->input_row_stride = (uint32_t)(w->input_width * w->input_pixel_stride + pick(g, 0, 1));
         w->input_tile_stride = w->input_height * w->input_row_stride + (uint32_t)pick(g, 0, 1);
         within = extent(w->input_tiles, w->input_tile_stride, w->input_height, w->input_row_stride, w->input_width,
                         w->input_pixel_stride);
-    } while (within > SLOT_WORDS);
-    w->input_address = address_of(input, (uint32_t)pick(g, 0, (int32_t)(SLOT_WORDS - within)));
+    } while (within > g->slot_words);
+    w->input_address = address_of(input, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - within)));
     do {
-        w->output_height = (uint16_t)pick(g, 1, 8);
-        w->output_width = (uint16_t)pick(g, 1, 9);
+        w->output_height = (uint16_t)pick(g, 1, g->extent);
+        w->output_width = (uint16_t)pick(g, 1, g->extent);
         w->output_tiles = (uint16_t)pick(g, 1, (int32_t)tile_limit);
         w->output_pixel_stride = (uint16_t)(chance(g, 4) ? 2 : 1);
         w->output_row_stride = (uint32_t)(w->output_width * w->output_pixel_stride + pick(g, 0, 1));
         w->output_tile_stride = w->output_height * w->output_row_stride + (uint32_t)pick(g, 0, 1);
         within = extent(w->output_tiles, w->output_tile_stride, w->output_height, w->output_row_stride, w->output_width,
                         w->output_pixel_stride);
-    } while (within > SLOT_WORDS);
-    w->output_address = address_of(output, (uint32_t)pick(g, 0, (int32_t)(SLOT_WORDS - within)));
+    } while (within > g->slot_words);
+    w->output_address = address_of(output, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - within)));
     w->kernel_height = (uint8_t)pick(g, 1, 3);
     w->kernel_width = (uint8_t)pick(g, 1, 3);
-    w->stride_y = (uint8_t)pick(g, 1, 2);
-    w->stride_x = (uint8_t)pick(g, 1, 2);
+    w->stride_y = (uint8_t)pick(g, 1, chance(g, 6) ? 5 : 2);
+    w->stride_x = (uint8_t)pick(g, 1, chance(g, 6) ? 5 : 2);
     w->dilation_y = (uint8_t)(chance(g, 4) ? 2 : 1);
     w->dilation_x = (uint8_t)(chance(g, 4) ? 2 : 1);
-    w->origin_y = (int16_t)pick(g, -2, 1);
-    w->origin_x = (int16_t)pick(g, -2, 1);
+    w->origin_y = (int16_t)(chance(g, 10) ? pick(g, -20, 20) : pick(g, -2, 1));
+    w->origin_x = (int16_t)(chance(g, 10) ? pick(g, -20, 20) : pick(g, -2, 1));
     w->input_zero_point = zero_point(g, input_unsigned);
     w->weight_zero_point = zero_point(g, weight_unsigned);
     w->output_zero_point = (int16_t)pick(g, -128, 127);
@@ -127,8 +128,8 @@ static void make_packed(struct generator *g, struct systole_command *command) {
         w->kernel_width = (uint8_t)pick(g, 1, 5);
         row_words = (w->input_width * channels + columns - 1) / columns + (uint32_t)pick(g, 0, 1);
     } while (channels * w->kernel_width > columns ||
-             extent(1, 0, w->input_height, row_words, row_words, 1) > SLOT_WORDS);
-    w->input_address &= ~(uint32_t)(SLOT_WORDS - 1); // slots begin at multiples of their size
+             extent(1, 0, w->input_height, row_words, row_words, 1) > g->slot_words);
+    w->input_address &= ~(g->slot_words - 1); // slots begin at multiples of their size
     w->input_pixel_stride = (uint16_t)channels;
     w->input_row_stride = row_words;
     w->input_tiles = 1;
@@ -208,16 +209,16 @@ static void make_elementwise(struct generator *g, struct systole_command *comman
     command->header.flags |= (uint16_t)(chance(g, 5) ? SYSTOLE_FLAG_INPUT2_LANE_BROADCAST : 0);
     uint32_t within, within2;
     do {
-        e->height = (uint16_t)pick(g, 1, 8);
-        e->width = (uint16_t)pick(g, 1, 9);
+        e->height = (uint16_t)pick(g, 1, g->extent);
+        e->width = (uint16_t)pick(g, 1, g->extent);
         e->tiles = (uint16_t)pick(g, 1, 3);
         e->output_pixel_stride = (uint16_t)(chance(g, 4) ? 2 : 1);
         e->output_row_stride = (uint32_t)(e->width * e->output_pixel_stride + pick(g, 0, 1));
         e->output_tile_stride = e->height * e->output_row_stride;
         within =
             extent(e->tiles, e->output_tile_stride, e->height, e->output_row_stride, e->width, e->output_pixel_stride);
-    } while (within > SLOT_WORDS);
-    e->output_address = address_of(output, (uint32_t)pick(g, 0, (int32_t)(SLOT_WORDS - within)));
+    } while (within > g->slot_words);
+    e->output_address = address_of(output, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - within)));
     e->input_pixel_stride = (uint16_t)pick(g, 0, 1);
     e->input2_pixel_stride = (uint16_t)pick(g, 0, 1);
     e->input_row_stride = chance(g, 4) ? 0 : e->width;
@@ -227,8 +228,8 @@ static void make_elementwise(struct generator *g, struct systole_command *comman
     within = extent(e->tiles, e->input_tile_stride, e->height, e->input_row_stride, e->width, e->input_pixel_stride);
     within2 =
         extent(e->tiles, e->input2_tile_stride, e->height, e->input2_row_stride, e->width, e->input2_pixel_stride);
-    e->input_address = address_of(input, (uint32_t)pick(g, 0, (int32_t)(SLOT_WORDS - within)));
-    e->input2_address = address_of(input2, (uint32_t)pick(g, 0, (int32_t)(SLOT_WORDS - within2)));
+    e->input_address = address_of(input, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - within)));
+    e->input2_address = address_of(input2, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - within2)));
     e->input_zero_point = zero_point(g, (command->header.flags & SYSTOLE_FLAG_INPUT_UNSIGNED) != 0);
     e->input2_zero_point = zero_point(g, (command->header.flags & SYSTOLE_FLAG_INPUT2_UNSIGNED) != 0);
     e->output_zero_point = (int16_t)pick(g, -128, 127);
@@ -276,7 +277,7 @@ static void issue(struct generator *g, struct systole_command *command, const ui
     }
     program->output_word[program->count] =
         output == NULL ? 0 : program->launch.regions[output->region].base + output->offset;
-    program->output_words[program->count] = output == NULL ? 0 : SLOT_WORDS;
+    program->output_words[program->count] = output == NULL ? 0 : g->slot_words;
     command->header.operator_index = (uint16_t)program->count;
     program->commands[program->count++] = *command;
     g->issued[command->header.unit]++;
@@ -303,7 +304,7 @@ static void add_command(struct generator *g) {
     } else if (unit == SYSTOLE_UNIT_LOAD || unit == SYSTOLE_UNIT_STORE) {
         struct systole_transfer *transfer = &command.body.transfer;
         transfer->words = (uint32_t)pick(g, 1, 16);
-        transfer->address = address_of(writes ? output : input, (uint32_t)pick(g, 0, SLOT_WORDS - 16));
+        transfer->address = address_of(writes ? output : input, (uint32_t)pick(g, 0, (int32_t)g->slot_words - 16));
         transfer->host_address =
             (uint32_t)SYSTOLE_REGION_HOST << 28 | (writes ? g->program->stream_words : g->program->store_words);
         *(writes ? &g->program->stream_words : &g->program->store_words) += transfer->words;
@@ -356,8 +357,8 @@ static void lay_out(struct generator *g, uint32_t commands) {
         }
         g->slots[i].region = region;
         g->slots[i].offset = windows[region].words;
-        windows[region].words += SLOT_WORDS;
-        base += SLOT_WORDS;
+        windows[region].words += g->slot_words;
+        base += g->slot_words;
     }
     windows[SYSTOLE_REGION_PARAMETERS] = (struct systole_region_window){base, PARAMETER_WORDS};
     base += PARAMETER_WORDS;
@@ -372,6 +373,8 @@ bool random_program_make(struct random_program *program, const struct systole_ta
     memset(program, 0, sizeof *program);
     struct generator g = {
         .target = target, .program = program, .random = seed * 2654435761u | 1, .is_strict = is_strict};
+    g.slot_words = seed % 4 == 3 ? 512 : 128; // few large maps among the small ones
+    g.extent = seed % 4 == 3 ? 40 : 9;
     for (int i = 0; i < 8; i++) {
         testing_random(&g.random);
     }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Segments and what crosses between them and the host.
+#include <string.h>
+
+#include "build_graph.h"
+#include "check_compile.h"
+#include "testing.h"
+
+static const struct build_window conv = {
+    .channels = 12,
+    .height = 3,
+    .width = 3,
+    .stride_h = 1,
+    .stride_w = 1,
+    .dilation_h = 1,
+    .dilation_w = 1,
+    .padding = SYSTOLE_PADDING_SAME,
+    .has_bias = true,
+};
+
+static int32_t start(struct systole_graph *graph, int32_t channels) {
+    build_graph(graph, "place");
+    int32_t input = build_map(graph, SYSTOLE_INT8, 1, 8, 7, channels);
+    build_quantise(graph, input, 0.03F, -11);
+    build_input(graph, input);
+    return input;
+}
+
+static void check(struct systole_graph *graph, uint32_t segments, uint32_t steps) {
+    struct systole_target target = check_target("systole16");
+    struct systole_program program;
+    check_compile(graph, &target, 1, &program);
+    ck_assert_uint_eq(program.segment_count, segments);
+    ck_assert_uint_eq(program.step_count, steps);
+    for (uint32_t i = 0; i < program.operator_count; i++) {
+        bool device = program.operators[i].place == SYSTOLE_PLACE_DEVICE;
+        ck_assert_int_eq(program.operators[i].segment >= 0, device);
+        ck_assert_int_eq(program.operators[i].reason[0] != 0, !device);
+    }
+    systole_program_free(&program);
+    systole_graph_free(graph);
+}
+
+// Device, CPU, device; the first segment's tensor goes to both the CPU and the second segment.
+START_TEST(around_the_cpu) {
+    struct systole_graph graph;
+    uint32_t random = 3;
+    int32_t input = start(&graph, 3);
+    int32_t first = build_conv(&graph, input, &conv, &random);
+    int32_t host = build_softmax(&graph, first);
+    int32_t second = build_conv(&graph, host, &conv, &random);
+    const int32_t shape[4] = {1, 8, 7, 12};
+    build_output(&graph, build_add(&graph, first, second, 4, shape, &random));
+    build_output(&graph, first);
+    struct systole_target target = check_target("systole16");
+    struct systole_program program;
+    check_compile(&graph, &target, 1, &program);
+    ck_assert_uint_eq(program.segment_count, 2);
+    ck_assert_uint_eq(program.step_count, 3);
+    ck_assert_uint_eq(program.segments[0].output_count, 1);
+    ck_assert_uint_eq(program.segments[1].input_count, 2);
+    systole_program_free(&program);
+    systole_graph_free(&graph);
+}
+END_TEST
+
+START_TEST(one_tensor_twice) {
+    struct systole_graph graph;
+    uint32_t random = 4;
+    int32_t input = start(&graph, 20);
+    const int32_t shape[4] = {1, 8, 7, 20};
+    int32_t sum = build_add(&graph, input, input, 4, shape, &random);
+    build_output(&graph, build_conv(&graph, sum, &conv, &random));
+    struct systole_target target = check_target("systole16");
+    check_compile(&graph, &target, 1, NULL);
+    systole_graph_free(&graph);
+}
+END_TEST
+
+// Several inputs and outputs; an output that later operators read; an operator whose result nobody reads.
+START_TEST(many_edges) {
+    struct systole_graph graph;
+    uint32_t random = 5;
+    int32_t input = start(&graph, 3);
+    int32_t other = build_map(&graph, SYSTOLE_INT8, 1, 8, 7, 12);
+    build_quantise(&graph, other, 0.04F, 17);
+    build_input(&graph, other);
+    int32_t a = build_conv(&graph, input, &conv, &random);
+    (void)build_conv(&graph, a, &conv, &random);
+    const int32_t shape[4] = {1, 8, 7, 12};
+    int32_t b = build_add(&graph, a, other, 4, shape, &random);
+    int32_t c = build_conv(&graph, b, &conv, &random);
+    build_output(&graph, c);
+    build_output(&graph, b);
+    check(&graph, 1, 1);
+}
+END_TEST
+
+// All on the CPU is a program, too.
+START_TEST(nothing_for_the_device) {
+    struct systole_graph graph;
+    int32_t input = start(&graph, 3);
+    build_output(&graph, build_softmax(&graph, input));
+    check(&graph, 0, 1);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("place");
+    TCase *tests = tcase_create("place");
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, around_the_cpu);
+    tcase_add_test(tests, one_tensor_twice);
+    tcase_add_test(tests, many_edges);
+    tcase_add_test(tests, nothing_for_the_device);
+    suite_add_tcase(suite, tests);
+    return testing_run(suite, "compiler/place");
+}

@@ -87,17 +87,17 @@ static enum systole_status make_tree(struct systole_virtual_bus *bus, struct sys
     static const char *const run[] = {"/run/udev", "/run/udev/data", NULL};
     static const char *const usb[] = {SYSTOLE_VIRTUAL_BUS_FOLDER, NULL};
     if (!mount_empty("/sys") || !make_folders(sysfs) || symlink("../../../bus/usb", DEVICE_FOLDER "/subsystem") != 0) {
-        return fail(diagnostic, "replace", "/sys");
+        return fail(diagnostic, "replace the folder", "/sys");
     }
     if (!mount_empty(is_folder("/run/udev") ? "/run/udev" : "/run") || !make_folders(run) ||
         !write_file("/run/udev/control", "", 0)) {
-        return fail(diagnostic, "replace", "/run/udev");
+        return fail(diagnostic, "replace the folder", "/run/udev");
     }
     if (!is_folder(SYSTOLE_VIRTUAL_BUS_FOLDER)) {
         // A machine without USB. The one folder that is made outside is taken away in the end.
         bus->made_folder = mkdir(BUS_FOLDER, 0755) == 0;
         if ((!bus->made_folder && errno != EEXIST) || !mount_empty(BUS_FOLDER) || !make_folders(usb)) {
-            return fail(diagnostic, "make", SYSTOLE_VIRTUAL_BUS_FOLDER);
+            return fail(diagnostic, "make the folder", SYSTOLE_VIRTUAL_BUS_FOLDER);
         }
     }
     return SYSTOLE_OK;

@@ -273,7 +273,7 @@ static int control(struct systole_usbfs *usbfs, uint8_t *setup_and_data) {
 }
 
 static int control_now(struct systole_usbfs_file *file, pid_t caller, uint64_t argument) {
-    struct usbdevfs_ctrltransfer transfer;
+    struct usbdevfs_ctrltransfer transfer = {0};
     if (!read_client(caller, argument, &transfer, sizeof transfer)) {
         return -EFAULT;
     }
@@ -455,7 +455,7 @@ static int reset(struct systole_usbfs_file *file) {
 }
 
 static int get_driver(struct systole_usbfs_file *file, pid_t caller, uint64_t argument) {
-    struct usbdevfs_getdriver driver;
+    struct usbdevfs_getdriver driver = {0};
     if (!read_client(caller, argument, &driver, sizeof driver)) {
         return -EFAULT;
     }
@@ -503,7 +503,7 @@ int systole_usbfs_ioctl(struct systole_usbfs_file *file, pid_t caller, unsigned 
     case USBDEVFS_SETCONFIGURATION:
         return set_configuration(file, value);
     case USBDEVFS_SETINTERFACE: {
-        struct usbdevfs_setinterface setting;
+        struct usbdevfs_setinterface setting = {0};
         if (!read_client(caller, argument, &setting, sizeof setting)) {
             return -EFAULT;
         }

@@ -215,31 +215,30 @@ static enum systole_status check_placements(const struct checker *checker) {
 }
 
 static int compare_io(const void *a, const void *b) {
-    const struct systole_segment_io *left = *(const struct systole_segment_io *const *)a;
-    const struct systole_segment_io *right = *(const struct systole_segment_io *const *)b;
+    const struct systole_segment_io *left = a;
+    const struct systole_segment_io *right = b;
     return (left->tensor_index > right->tensor_index) - (left->tensor_index < right->tensor_index);
 }
 
 // Every command's box must be a box of a tensor of the segment, for who reads what the command wrote trusts it.
-static enum systole_status check_info(const struct checker *checker, const struct systole_segment_io **sorted) {
+static enum systole_status check_info(const struct checker *checker, struct systole_segment_io *sorted) {
     const struct systole_segment *segment = checker->segment;
     for (uint32_t i = 0; i < segment->tensor_count; i++) {
-        sorted[i] = &segment->tensors[i];
+        sorted[i] = segment->tensors[i];
     }
-    qsort(sorted, segment->tensor_count, sizeof sorted[0], compare_io);
+    qsort(sorted, segment->tensor_count, sizeof *sorted, compare_io);
     for (uint32_t i = 0; i < segment->command_count && segment->info != NULL; i++) {
         const struct systole_command_info *info = &segment->info[i];
         if (info->tensor_index < 0) {
             continue;
         }
         struct systole_segment_io wanted = {.tensor_index = info->tensor_index};
-        const struct systole_segment_io *key = &wanted;
-        const struct systole_segment_io *const *found =
-            bsearch(&key, sorted, segment->tensor_count, sizeof sorted[0], compare_io);
+        const struct systole_segment_io *found =
+            bsearch(&wanted, sorted, segment->tensor_count, sizeof *sorted, compare_io);
         if (found == NULL) {
             return refuse(checker, i, "writes tensor %d, which is not in the segment", info->tensor_index);
         }
-        const struct systole_placement *p = &(*found)->placement;
+        const struct systole_placement *p = &found->placement;
         if (info->y0 > info->y1 || info->y1 > p->height || info->x0 > info->x1 || info->x1 > p->width ||
             info->c0 > info->c1 || info->c1 > p->channels) {
             return refuse(checker, i, "writes a box outside tensor %d", info->tensor_index);
@@ -307,21 +306,22 @@ static enum systole_status verify_segment(const struct systole_program *program,
     }
     size_t count = checker.segment->command_count;
     uint32_t *queues = calloc(count, SYSTOLE_UNITS * sizeof *queues);
-    const struct systole_segment_io **sorted = calloc((size_t)checker.segment->tensor_count + 1, sizeof(void *));
+    struct systole_segment_io *sorted = calloc((size_t)checker.segment->tensor_count + 1, sizeof *sorted);
     checker.footprints = calloc(count, sizeof *checker.footprints);
     checker.clocks = calloc(count, sizeof *checker.clocks);
     if (queues == NULL || sorted == NULL || checker.footprints == NULL || checker.clocks == NULL) {
         status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, program->model_name, "",
                               "no memory to verify %zu commands", count);
-    } else {
-        for (size_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
-            checker.queue[unit] = queues + unit * count;
-        }
-        status = check_info(&checker, sorted);
+        goto done;
     }
+    for (size_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
+        checker.queue[unit] = queues + unit * count;
+    }
+    status = check_info(&checker, sorted);
     if (status == SYSTOLE_OK) {
         status = check_commands(&checker);
     }
+done:
     free(checker.clocks);
     free(checker.footprints);
     free(sorted);

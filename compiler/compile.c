@@ -79,7 +79,7 @@ static enum systole_status try_scheme(struct compilation *c, const struct segmen
                                       uint32_t last, const struct scheme *scheme, struct segment_plan *best) {
     struct segment_plan candidate = *segment;
     struct arena_mark mark = ir_mark(c);
-    const struct scheme **kept = ir_allocate(c, last - first, sizeof *kept);
+    struct scheme *kept = ir_allocate(c, last - first, sizeof *kept);
     if (kept == NULL) {
         return ir_out_of_memory(c);
     }
@@ -87,8 +87,8 @@ static enum systole_status try_scheme(struct compilation *c, const struct segmen
     for (uint32_t i = first; i < last; i++) {
         struct operation *o = &c->operations[segment->operations[i]];
         kept[i - first] = o->scheme;
-        changes = changes || o->scheme != scheme;
-        o->scheme = scheme;
+        changes = changes || memcmp(&o->scheme, scheme, sizeof *scheme) != 0;
+        o->scheme = *scheme;
     }
     enum systole_status status = changes ? plan_commands(c, &candidate) : SYSTOLE_OK;
     if (status == SYSTOLE_OK && changes && program_fits(c, &candidate) && candidate.cycles < best->cycles) {

@@ -23,7 +23,7 @@ static uint32_t even_part(uint32_t whole, uint32_t part) {
 }
 
 static struct cuts cut(const struct compilation *c, const struct operation *o) {
-    const struct scheme *scheme = o->scheme;
+    const struct scheme *scheme = &o->scheme;
     const struct window *w = &o->window;
     uint32_t height = w->output_height, width = w->output_width;
     uint32_t tiles = ir_divide_up(w->output_channels, c->target->columns);

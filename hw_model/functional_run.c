@@ -201,6 +201,11 @@ bool systole_functional_step(struct systole_functional_model *model) {
     }
     while (!model->halted && systole_schedule_start(&model->schedule, blocked_units(model), &entry, &unit)) {
         if (entry.command.header.opcode == SYSTOLE_OPCODE_LOAD) {
+            struct systole_execution execution = execution_of(model, &entry.command);
+            if (!systole_execution_run(&execution)) { // its whole range, before the first word
+                unit_fault(model, &execution, entry.index);
+                break;
+            }
             model->load_open = true;
             model->load_done = 0;
         }

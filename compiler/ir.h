@@ -94,7 +94,7 @@ struct operation {
     struct weights weights;                              // conv and depthwise
     struct systole_multiplier input_rescale[2], rescale; // add, requantise and sum_pool
     int32_t left_shift;                                  // add
-    const struct scheme *scheme;                         // how tile cuts it
+    struct scheme scheme;                                // how tile cuts it
     // Of lay_out:
     bool packed;
     uint32_t segments, segment_bytes; // packed

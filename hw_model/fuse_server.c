@@ -19,6 +19,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "device.h"
@@ -27,8 +28,9 @@
 
 enum {
     SLICE_CYCLES = 1024,
-    SLICES_BETWEEN_WAITS = 64, // looks whether the command has ended, while the device is busy
-    IDLE_MS = 5,               // the same, while it is not
+    TURN_NS = 100000,         // how long a busy device runs before the file system is looked at
+    TURNS_BETWEEN_WAITS = 64, // looks whether the command has ended, while the device is busy
+    IDLE_MS = 5,              // the same, while it is not
     ROOT_NODE = 1,
     BUS_NODE = 2,
     FIRST_DEVICE_NODE = 16, // plus the device number
@@ -346,16 +348,33 @@ static enum systole_status notice_reenumeration(struct server *server, struct sy
     return systole_virtual_bus_plug(&server->bus, server->device, diagnostic);
 }
 
+static int64_t now_ns(void) {
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+// Lets the device work until a transfer is complete, it has nothing to do or its turn is over; false: it was idle.
+static bool run_turn(struct server *server) {
+    int64_t end = now_ns() + TURN_NS;
+    bool completed = systole_usbfs_move(server->usbfs);
+    bool busy = completed;
+    while (!completed && now_ns() < end && systole_usb_device_run(server->device, SLICE_CYCLES)) {
+        busy = true;
+        completed = systole_usbfs_move(server->usbfs);
+    }
+    return busy;
+}
+
 static enum systole_status serve(struct server *server, pid_t child, int *exit_status,
                                  struct systole_diagnostic *diagnostic) {
     struct fuse_buf buffer = {.mem = NULL};
     enum systole_status status = SYSTOLE_OK;
     bool ended = false;
-    uint32_t slices = 0;
+    uint32_t turns = 0;
     int told = 0; // signal that was passed on
     while (!ended && status == SYSTOLE_OK) {
-        bool busy = systole_usb_device_run(server->device, SLICE_CYCLES);
-        bool moved = systole_usbfs_move(server->usbfs);
+        bool busy = run_turn(server);
         struct pollfd request = {.fd = fuse_session_fd(server->session), .events = POLLIN};
         int ready = 0;
         status = notice_reenumeration(server, diagnostic);
@@ -364,7 +383,7 @@ static enum systole_status serve(struct server *server, pid_t child, int *exit_s
             told = asked_to_end;
             (void)kill(child, told);
         }
-        ready = poll(&request, 1, busy || moved ? 0 : IDLE_MS);
+        ready = poll(&request, 1, busy ? 0 : IDLE_MS);
         while (ready > 0 && fuse_session_receive_buf(server->session, &buffer) > 0) {
             fuse_session_process_buf(server->session, &buffer);
             if (status == SYSTOLE_OK) {
@@ -372,7 +391,7 @@ static enum systole_status serve(struct server *server, pid_t child, int *exit_s
             }
             notify_waiters(server);
         }
-        if (ready <= 0 && (!busy || ++slices % SLICES_BETWEEN_WAITS == 0)) {
+        if (ready <= 0 && (!busy || ++turns % TURNS_BETWEEN_WAITS == 0)) {
             ended = has_ended(child, exit_status);
         }
     }

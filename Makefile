@@ -159,7 +159,7 @@ lint: deps
 	  --suppress=missingIncludeSystem -Ispec/gen $(filter-out tests/%,$(TIDY_FILES))
 	@echo "clang-tidy $(words $(TIDY_FILES)) files"
 	@printf '%s\n' $(TIDY_FILES) | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE $(INCLUDE_all) \
-	  -Itests/support $(USB_CFLAGS) $(FUSE_CFLAGS) 2>/dev/null || { echo "clang-tidy: failed in: $$*"; exit 255; }' tidy
+	  -Itests/support $(USB_CFLAGS) $(FUSE_CFLAGS) 2>/dev/null || { echo "clang-tidy: failed in: $$*"; exit 1; }' tidy
 
 clean:
 	rm -rf $(BUILD)

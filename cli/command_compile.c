@@ -15,8 +15,7 @@ static char *default_output(const char *model) {
     }
     char *path = malloc(length + sizeof ".systole");
     if (path != NULL) {
-        memcpy(path, model, length);
-        memcpy(path + length, ".systole", sizeof ".systole");
+        (void)snprintf(path, length + sizeof ".systole", "%.*s.systole", (int)length, model);
     }
     return path;
 }

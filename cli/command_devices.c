@@ -40,7 +40,7 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     }
     struct systole_diagnostic diagnostic = {.what = ""};
     for (uint32_t i = 0; i < MAXIMUM_DEVICES; i++) {
-        struct systole_transport *transport;
+        struct systole_transport *transport = NULL;
         enum systole_status status = systole_libusb_open(i, &transport, &diagnostic);
         if (status == SYSTOLE_NO_DEVICE) {
             if (i == 0) {

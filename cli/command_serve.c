@@ -20,7 +20,7 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     }
     struct systole_diagnostic diagnostic = {.what = ""};
     struct systole_target target;
-    struct systole_usb_device *device;
+    struct systole_usb_device *device = NULL;
     enum systole_status status =
         systole_target_find(arguments.target != NULL ? arguments.target : "systole16", &target, &diagnostic);
     if (status == SYSTOLE_OK) {

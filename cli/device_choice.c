@@ -20,7 +20,7 @@ static enum systole_status create_accelerator(const char *name, const struct sys
 
 enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target,
                                         struct systole_usb_device **device, struct systole_diagnostic *diagnostic) {
-    struct systole_accelerator *accelerator;
+    struct systole_accelerator *accelerator = NULL;
     enum systole_status status = create_accelerator(name, target, &accelerator, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
@@ -43,7 +43,7 @@ static enum systole_status open_transport(const char *name, const struct systole
         }
         return systole_libusb_open((uint32_t)index, transport, diagnostic);
     }
-    struct systole_usb_device *device;
+    struct systole_usb_device *device = NULL;
     enum systole_status status = cli_usb_device_open(name, target, &device, diagnostic);
     return status == SYSTOLE_OK ? systole_in_process_open(device, name, transport, diagnostic) : status;
 }
@@ -51,8 +51,8 @@ static enum systole_status open_transport(const char *name, const struct systole
 enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
                                     struct systole_driver **driver, struct systole_diagnostic *diagnostic) {
     uint8_t *firmware = NULL;
-    size_t size;
-    struct systole_transport *transport;
+    size_t size = 0;
+    struct systole_transport *transport = NULL;
     enum systole_status status = open_transport(name, target, &transport, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;

@@ -163,7 +163,7 @@ static bool compute_chunk(struct array *a, uint32_t nt, uint32_t first, uint32_t
         }
         for (uint32_t p = 0; p < pixels; p++) {
             uint32_t oy = (first + p) / w->output_width, ox = (first + p) % w->output_width;
-            bool any;
+            bool any = false;
             if (!(a->is_packed ? gather_packed : gather_tiled)(a, oy, ox, kt, operands, &any)) {
                 return false;
             }

@@ -53,17 +53,15 @@ enum systole_status cli_driver_open(const char *name, const struct systole_targe
     uint8_t *firmware = NULL;
     size_t size = 0;
     struct systole_transport *transport = NULL;
-    enum systole_status status = open_transport(name, target, &transport, diagnostic);
+    enum systole_status status = systole_firmware_build(target, &firmware, &size);
     if (status != SYSTOLE_OK) {
-        return status;
-    }
-    status = systole_firmware_build(target, &firmware, &size);
-    if (status != SYSTOLE_OK) {
-        transport->functions->close(transport);
         return systole_fail(diagnostic, status, name, "", "no memory for the firmware");
     }
-    struct systole_driver_options options = {.trace_retirements = trace};
-    status = systole_driver_open(transport, target, firmware, size, &options, driver, diagnostic);
+    status = open_transport(name, target, &transport, diagnostic);
+    if (status == SYSTOLE_OK) {
+        struct systole_driver_options options = {.trace_retirements = trace};
+        status = systole_driver_open(transport, target, firmware, size, &options, driver, diagnostic);
+    }
     free(firmware);
     return status;
 }

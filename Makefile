@@ -88,7 +88,8 @@ systole: $(SYSTOLE)
 vpath %.fbs graph common/program
 $(BUILD)/gen/%_generated.h: %.fbs
 	@mkdir -p $(@D)
-	flatc --cpp --gen-mutable -o $(@D) $<
+	$(SAY) '  FLATC $<'
+	$(AT)flatc --cpp --gen-mutable -o $(@D) $<
 
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
@@ -153,9 +154,11 @@ C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc' | grep -v '^spec/gen/')
 TIDY_FILES = $(filter %.c,$(C_FILES))
 lint: deps
 	@$(call INSTALL_PACKAGES,$(LINT_PACKAGES))
-	clang-format --dry-run -Werror $(C_FILES)
+	@echo "clang-format $(words $(C_FILES)) files"
+	@clang-format --dry-run -Werror $(C_FILES)
 	@$(MAKE) --no-print-directory rtl-lint
-	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance --inline-suppr \
+	@echo cppcheck
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance --inline-suppr \
 	  --suppress=missingIncludeSystem -Ispec/gen $(filter-out tests/%,$(TIDY_FILES))
 	@echo "clang-tidy $(words $(TIDY_FILES)) files"
 	@printf '%s\n' $(TIDY_FILES) | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE $(INCLUDE_all) \

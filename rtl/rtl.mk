@@ -48,7 +48,7 @@ RTL_RUNTIME_FAST := $(patsubst %,$(RTL_DIR)/runtime_fast/%.o,verilated verilated
 RTL_RUNTIME_TEST := $(patsubst %,$(RTL_DIR)/runtime_test/%.o,verilated verilated_threads)
 $(RTL_RUNTIME_FAST) $(RTL_RUNTIME_TEST): rtl/rtl.mk
 	@mkdir -p $(@D)
-	$(RTL_CXX) $(RTL_CXXFLAGS) $(RTL_LEVEL) $(RTL_DEFINES) $(RTL_INCLUDES) \
+	$(AT)$(RTL_CXX) $(RTL_CXXFLAGS) $(RTL_LEVEL) $(RTL_DEFINES) $(RTL_INCLUDES) \
 	  -c $(VERILATOR_INCLUDE)/$(basename $(@F)).cpp -o $@
 
 # Verilated sources, then what Verilator's own makefile makes of them, then the shim, then the shared object under
@@ -56,23 +56,24 @@ $(RTL_RUNTIME_FAST) $(RTL_RUNTIME_TEST): rtl/rtl.mk
 .SECONDEXPANSION:
 $(RTL_DIR)/%/Vsystole_rtl.mk: $$(call rtl_target_file,$$*) $(RTL_SOURCES) $(RTL_PACKAGE) spec/generate.py rtl/rtl.mk
 	@mkdir -p $(@D)
-	eval $(VERILATOR) $(RTL_FLAGS) --Mdir $(@D) --top-module systole_rtl -y rtl +libext+.sv \
+	$(SAY) '  VERILATE $*'
+	$(AT)eval $(VERILATOR) $(RTL_FLAGS) --Mdir $(@D) --top-module systole_rtl -y rtl +libext+.sv \
 	  $$(python3 spec/generate.py --parameters '$<') $(RTL_PACKAGE) rtl/systole_rtl.sv
 	@touch $@
 
 $(RTL_DIR)/%/Vsystole_rtl__ALL.a: $(RTL_DIR)/%/Vsystole_rtl.mk
-	$(MAKE) -C $(@D) -f Vsystole_rtl.mk Vsystole_rtl__ALL.a CXX=$(RTL_CXX) LINK=$(RTL_CXX) \
-	  OPT_FAST='$(RTL_FAST)' OPT_SLOW='-O1' OPT_GLOBAL='-O1' USER_CPPFLAGS='$(RTL_CXXFLAGS)'
+	$(AT)$(MAKE) $(if $(V),,-s --no-print-directory) -C $(@D) -f Vsystole_rtl.mk Vsystole_rtl__ALL.a CXX=$(RTL_CXX) LINK=$(RTL_CXX) \
+	  OPT_FAST='$(RTL_FAST)' OPT_SLOW='-O1' OPT_GLOBAL='-O1' USER_CPPFLAGS='$(RTL_CXXFLAGS)' $(if $(V),,>/dev/null)
 	@touch $@
 
 $(RTL_DIR)/%/verilator_shim.o: hw_model/verilator_shim.cc $(RTL_DIR)/%/Vsystole_rtl.mk $(wildcard hw_model/device.h \
   common/transport.h spec/gen/systole_spec.h)
-	$(RTL_CXX) $(RTL_CXXFLAGS) $(WARNINGS) $(RTL_FAST) $(RTL_DEFINES) -isystem $(VERILATOR_INCLUDE) \
+	$(AT)$(RTL_CXX) $(RTL_CXXFLAGS) $(WARNINGS) $(RTL_FAST) $(RTL_DEFINES) -isystem $(VERILATOR_INCLUDE) \
 	  -isystem $(@D) -Ispec/gen -Icommon -Ihw_model -c $< -o $@
 
 $(RTL_DIR)/%/systole_rtl.so: $(RTL_DIR)/%/verilator_shim.o $(RTL_DIR)/%/Vsystole_rtl__ALL.a $(RTL_RUNTIME_FAST)
-	$(RTL_CXX) -shared -Wl,-Bsymbolic -Wl,-z,defs -o $@ $^ -lpthread
-	ln -f $@ $(RTL_DIR)/systole_rtl_$$(python3 spec/generate.py --parameters '$(call rtl_target_file,$*)' | \
+	$(AT)$(RTL_CXX) -shared -Wl,-Bsymbolic -Wl,-z,defs -o $@ $^ -lpthread
+	$(AT)ln -f $@ $(RTL_DIR)/systole_rtl_$$(python3 spec/generate.py --parameters '$(call rtl_target_file,$*)' | \
 	  sed -n "s/.*32.'h//p").so
 
 # Module tests. Verilator's own dependency file says which modules each one contains.
@@ -82,7 +83,8 @@ rtl-tests: $(RTL_TESTS)
 
 $(RTL_DIR)/tests/%.mk: rtl/%.sv tests/rtl/test_%.cc $(RTL_PACKAGE) rtl/rtl.mk
 	@mkdir -p $(RTL_DIR)/tests/$*
-	$(VERILATOR) $(RTL_TEST_FLAGS) --MMD --Mdir $(RTL_DIR)/tests/$* --top-module $* -y rtl +libext+.sv \
+	$(SAY) '  VERILATE test_$*'
+	$(AT)$(VERILATOR) $(RTL_TEST_FLAGS) --MMD --Mdir $(RTL_DIR)/tests/$* --top-module $* -y rtl +libext+.sv \
 	  $$(sed -n 's|^// Parameters: ||p' tests/rtl/test_$*.cc) $(RTL_PACKAGE) $<
 	@sed 's|^[^:]*:|$@:|' $(RTL_DIR)/tests/$*/V$*__ver.d | tr ' ' '\n' | grep -v '^/' | tr '\n' ' ' > $(RTL_DIR)/tests/$*.d
 	@touch $@
@@ -92,9 +94,9 @@ RTL_TEST_MODEL := $(patsubst %,$(BUILD)/obj/%.o,spec/gen/systole_spec.c $(wildca
 $(BUILD)/tests/rtl/test_%: $(RTL_DIR)/tests/%.mk tests/rtl/test_%.cc $(wildcard tests/rtl/*.h) $(RTL_RUNTIME_TEST) \
   $(RTL_TEST_MODEL)
 	@mkdir -p $(@D)
-	$(MAKE) -C $(RTL_DIR)/tests/$* -f V$*.mk V$*__ALL.a CXX=$(RTL_CXX) LINK=$(RTL_CXX) \
-	  OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 USER_CPPFLAGS='$(RTL_CXXFLAGS)'
-	$(RTL_CXX) $(RTL_CXXFLAGS) $(WARNINGS) -O1 -g $(RTL_DEFINES) -isystem $(VERILATOR_INCLUDE) \
+	$(AT)$(MAKE) $(if $(V),,-s --no-print-directory) -C $(RTL_DIR)/tests/$* -f V$*.mk V$*__ALL.a CXX=$(RTL_CXX) LINK=$(RTL_CXX) \
+	  OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 USER_CPPFLAGS='$(RTL_CXXFLAGS)' $(if $(V),,>/dev/null)
+	$(AT)$(RTL_CXX) $(RTL_CXXFLAGS) $(WARNINGS) -O1 -g $(RTL_DEFINES) -isystem $(VERILATOR_INCLUDE) \
 	  -isystem $(RTL_DIR)/tests/$* -Itests/rtl -Ispec/gen -Icommon -Ihw_model tests/rtl/test_$*.cc \
 	  $(RTL_DIR)/tests/$*/V$*__ALL.a $(RTL_TEST_MODEL) $(RTL_RUNTIME_TEST) -lpthread -o $@
 

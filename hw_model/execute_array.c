@@ -113,7 +113,7 @@ static bool gather_packed(struct array *a, uint32_t oy, uint32_t ox, uint32_t kt
             if (byte < 0 || byte >= row_bytes) {
                 continue;
             }
-            if (word_index != byte / a->columns) {
+            if (word == NULL || word_index != byte / a->columns) {
                 word_index = byte / a->columns;
                 word = systole_execution_read(a->execution, &a->input, row + (uint32_t)word_index);
                 if (word == NULL) {

@@ -89,7 +89,7 @@ static int64_t field_value(const struct systole_command *command, const struct s
     for (uint32_t i = 0; i < field->bytes; i++) {
         value |= (uint64_t)bytes[field->offset + i] << (8 * i);
     }
-    if (field->is_signed && (value >> (8 * field->bytes - 1)) != 0) {
+    if (field->is_signed && field->bytes != 0 && (value >> (8 * field->bytes - 1)) != 0) {
         return (int64_t)value - ((int64_t)1 << (8 * field->bytes));
     }
     return (int64_t)value;

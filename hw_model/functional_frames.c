@@ -227,16 +227,19 @@ bool systole_functional_out_room(const struct systole_functional_model *model) {
 
 void systole_functional_put_bytes(struct systole_functional_model *model, const uint8_t *bytes, size_t size) {
     struct systole_byte_fifo *out = &model->out;
-    for (size_t i = 0; i < size; i++) {
-        out->bytes[(out->head + out->count + i) % out->capacity] = bytes[i];
-    }
+    size_t tail = (out->head + out->count) % out->capacity;
+    size_t first = size < out->capacity - tail ? size : out->capacity - tail;
+    memcpy(out->bytes + tail, bytes, first);
+    memcpy(out->bytes, bytes + first, size - first);
     out->count += size;
 }
 
 void systole_functional_put_header(struct systole_functional_model *model, uint32_t kind, uint32_t tag,
                                    uint32_t address, uint32_t length) {
     struct systole_frame_header header = {SYSTOLE_FRAME_MAGIC, (uint8_t)kind, 0, tag, address, length};
-    systole_functional_put_bytes(model, (const uint8_t *)&header, sizeof header);
+    uint8_t bytes[sizeof header];
+    memcpy(bytes, &header, sizeof header);
+    systole_functional_put_bytes(model, bytes, sizeof bytes);
 }
 
 void systole_functional_put_padding(struct systole_functional_model *model, uint32_t length) {

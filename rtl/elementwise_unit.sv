@@ -356,16 +356,14 @@ module elementwise_unit
 
   assign sum_context = rescaled_tag[Tag-1:Slot];
 
+  assign first_multiplier = '{default: context_multiplier_q[operand_context_q]};
+  assign second_multiplier = '{default: context_multiplier2_q[operand_context_q]};
+  assign first_shift = '{default: 32'(context_shift_q[operand_context_q])};
+  assign second_shift = '{default: 32'(context_shift2_q[operand_context_q])};
+  assign output_multiplier = '{default: context_output_multiplier_q[sum_context]};
+  assign output_shift = '{default: 32'(context_output_shift_q[sum_context])};
   always_comb begin
-    for (int unsigned c = 0; c < COLUMNS; c++) begin
-      first_multiplier[c] = context_multiplier_q[operand_context_q];
-      second_multiplier[c] = context_multiplier2_q[operand_context_q];
-      first_shift[c] = 32'(context_shift_q[operand_context_q]);
-      second_shift[c] = 32'(context_shift2_q[operand_context_q]);
-      output_multiplier[c] = context_output_multiplier_q[sum_context];
-      output_shift[c] = 32'(context_output_shift_q[sum_context]);
-      sum[c] = first_rescaled[c] + second_rescaled[c];
-    end
+    for (int unsigned c = 0; c < COLUMNS; c++) sum[c] = first_rescaled[c] + second_rescaled[c];
   end
 
   rescale #(.LANES(COLUMNS), .TAG(Tag)) i_first (

@@ -121,7 +121,7 @@ include rtl/rtl.mk
 
 demo: deps
 	@$(MAKE) --no-print-directory demo-run
-demo-run: $(SYSTOLE) $(RTL_PRESETS)
+demo-run: $(SYSTOLE) $(BUILD)/rtl/systole16/systole_rtl.so
 	@examples/digits/demo.sh $(SYSTOLE)
 
 # Tests run one after another: some measure nothing but deadlines, and two cores are what many machines have.

@@ -219,6 +219,24 @@ int32_t systole_padding_before(enum systole_padding padding, int32_t input, int3
     return total <= 0 ? 0 : (int32_t)(total / 2);
 }
 
+bool systole_operator_is_hybrid(const struct systole_graph *graph, uint32_t operator_index) {
+    const struct systole_operator *op = &graph->operators[operator_index];
+    bool has_weights = op->code == SYSTOLE_OP_CONV_2D || op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D ||
+                       op->code == SYSTOLE_OP_FULLY_CONNECTED;
+    return has_weights && op->input_count >= 2 && op->inputs[0] >= 0 && op->inputs[1] >= 0 &&
+           graph->tensors[op->inputs[0]].dtype == SYSTOLE_FLOAT32 &&
+           graph->tensors[op->inputs[1]].dtype == SYSTOLE_INT8;
+}
+
+bool systole_graph_is_hybrid(const struct systole_graph *graph) {
+    for (uint32_t i = 0; i < graph->operator_count; i++) {
+        if (systole_operator_is_hybrid(graph, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t systole_operator_macs(const struct systole_graph *graph, uint32_t operator_index) {
     const struct systole_operator *op = &graph->operators[operator_index];
     if (op->input_count < 2 || op->output_count < 1 || op->inputs[1] < 0) {
@@ -292,6 +310,7 @@ void systole_graph_free(struct systole_graph *graph) {
     for (uint32_t i = 0; i < graph->operator_count; i++) {
         free(graph->operators[i].custom_options);
         free(graph->operators[i].custom_name);
+        free(graph->operators[i].intermediates);
         free(graph->operators[i].inputs);
         free(graph->operators[i].outputs);
     }

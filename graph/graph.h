@@ -74,10 +74,14 @@ enum systole_activation {
     X(RELU6, 21)                                                                                                       \
     X(RESHAPE, 22)                                                                                                     \
     X(SOFTMAX, 25)                                                                                                     \
+    X(SVDF, 27)                                                                                                        \
     X(PAD, 34)                                                                                                         \
     X(MEAN, 40)                                                                                                        \
+    X(UNIDIRECTIONAL_SEQUENCE_LSTM, 44)                                                                                \
+    X(LOG_SOFTMAX, 50)                                                                                                 \
     X(PADV2, 60)                                                                                                       \
-    X(QUANTIZE, 114)
+    X(QUANTIZE, 114)                                                                                                   \
+    X(BATCH_MATMUL, 126)
 enum systole_operator_code {
 #define SYSTOLE_OPERATOR_VALUE(name, value) SYSTOLE_OP_##name = value,
     SYSTOLE_OPERATOR_LIST(SYSTOLE_OPERATOR_VALUE)
@@ -100,6 +104,10 @@ struct systole_options {
     int32_t axis;
     int32_t new_shape[SYSTOLE_MAX_RANK];
     int32_t new_rank; // RESHAPE; 0: the second input tells
+    int32_t svdf_rank;
+    bool adjoint_x, adjoint_y;  // BATCH_MATMUL
+    bool time_major;            // UNIDIRECTIONAL_SEQUENCE_LSTM
+    float cell_clip, proj_clip; // of the same; 0: none
 };
 
 struct systole_operator {
@@ -108,7 +116,8 @@ struct systole_operator {
     char *custom_name; // of a custom operator, else NULL
     int32_t *inputs;   // tensor indices; -1: an optional input left out
     int32_t *outputs;
-    uint32_t input_count, output_count;
+    int32_t *intermediates; // tensors that carry only a quantisation (an LSTM's); they may have no elements
+    uint32_t input_count, output_count, intermediate_count;
     struct systole_options options;
     uint8_t options_type;    // the format's BuiltinOptions number; 0: none
     bool options_unknown;    // it carries something that `options` cannot hold; systole_graph_write refuses it
@@ -147,6 +156,9 @@ int32_t systole_output_extent(enum systole_padding padding, int32_t input, int32
                               int32_t dilation);
 int32_t systole_padding_before(enum systole_padding padding, int32_t input, int32_t filter, int32_t stride,
                                int32_t dilation, int32_t output);
+// Float activations with int8 weights ("dynamic range"): quantised at run time, per batch.
+bool systole_operator_is_hybrid(const struct systole_graph *graph, uint32_t operator_index);
+bool systole_graph_is_hybrid(const struct systole_graph *graph); // it has such an operator
 // Multiply-accumulates of an operator (convolutions and fully connected; 0 for others).
 uint64_t systole_operator_macs(const struct systole_graph *graph, uint32_t operator_index);
 // Smallest and largest quantised output under a fused activation (CalculateActivationRangeQuantized).

@@ -40,8 +40,9 @@ class Reader {
         __attribute__((format(printf, 4, 5)));
     template <typename T> systole_status Allocate(size_t count, T **out);
     systole_status CopyString(const flatbuffers::String *from, char **to);
-    systole_status CopyIndices(const flatbuffers::Vector<int32_t> *from, bool optional, const char *what, int32_t **to,
-                               uint32_t *count);
+    enum class Entries { kTensors, kOptional, kIntermediates };
+    systole_status CopyIndices(const flatbuffers::Vector<int32_t> *from, Entries entries, const char *what,
+                               int32_t **to, uint32_t *count);
     bool HasMetadata(const char *key) const;
     systole_status ReadTensor(uint32_t index);
     systole_status ReadQuantisation(uint32_t index, const fb::QuantizationParameters *from);
@@ -90,7 +91,7 @@ systole_status Reader::CopyString(const flatbuffers::String *from, char **to) {
     return status;
 }
 
-systole_status Reader::CopyIndices(const flatbuffers::Vector<int32_t> *from, bool optional, const char *what,
+systole_status Reader::CopyIndices(const flatbuffers::Vector<int32_t> *from, Entries entries, const char *what,
                                    int32_t **to, uint32_t *count) {
     uint32_t length = from == nullptr ? 0 : from->size();
     systole_status status = Allocate(length, to);
@@ -99,11 +100,12 @@ systole_status Reader::CopyIndices(const flatbuffers::Vector<int32_t> *from, boo
     }
     for (uint32_t i = 0; i < length; i++) {
         int32_t tensor = from->Get(i);
-        if (tensor < (optional ? -1 : 0) || tensor >= static_cast<int64_t>(graph_->tensor_count)) {
+        if (tensor < (entries == Entries::kTensors ? 0 : -1) || tensor >= static_cast<int64_t>(graph_->tensor_count)) {
             return Fail(SYSTOLE_BAD_FILE, kDamaged, "%s %u is tensor %d of %u", what, i, tensor, graph_->tensor_count);
         }
         // Converters leave empty tensors in a file (an LSTM's intermediates), but nothing may compute with one.
-        if (tensor >= 0 && systole_tensor_elements(&graph_->tensors[tensor]) == 0) {
+        if (entries != Entries::kIntermediates && tensor >= 0 &&
+            systole_tensor_elements(&graph_->tensors[tensor]) == 0) {
             return Fail(SYSTOLE_BAD_FILE, "convert the model with a fixed, non-empty input shape",
                         "%s %u is tensor %d, which has no elements", what, i, tensor);
         }
@@ -411,6 +413,42 @@ systole_status Reader::ReadOptions(const fb::Operator &from, systole_operator *o
             }
         }
         break;
+    case SYSTOLE_OP_SVDF:
+        wanted = fb::BuiltinOptions_SVDFOptions;
+        required = true;
+        if (const fb::SVDFOptions *o = from.builtin_options_as_SVDFOptions()) {
+            activation = o->fused_activation_function();
+            options->svdf_rank = o->rank();
+            options->asymmetric_quantize_inputs = o->asymmetric_quantize_inputs();
+        }
+        break;
+    case SYSTOLE_OP_UNIDIRECTIONAL_SEQUENCE_LSTM:
+        wanted = fb::BuiltinOptions_UnidirectionalSequenceLSTMOptions;
+        required = true;
+        if (const fb::UnidirectionalSequenceLSTMOptions *o =
+                from.builtin_options_as_UnidirectionalSequenceLSTMOptions()) {
+            activation = o->fused_activation_function();
+            options->cell_clip = o->cell_clip();
+            options->proj_clip = o->proj_clip();
+            options->time_major = o->time_major();
+            options->asymmetric_quantize_inputs = o->asymmetric_quantize_inputs();
+            op->options_unknown = o->diagonal_recurrent_tensors();
+            if (!std::isfinite(options->cell_clip) || !std::isfinite(options->proj_clip)) {
+                return Fail(SYSTOLE_BAD_FILE, kDamaged, "%s has a clip that is no number", what);
+            }
+        }
+        break;
+    case SYSTOLE_OP_BATCH_MATMUL:
+        wanted = fb::BuiltinOptions_BatchMatMulOptions;
+        if (const fb::BatchMatMulOptions *o = from.builtin_options_as_BatchMatMulOptions()) {
+            options->adjoint_x = o->adj_x();
+            options->adjoint_y = o->adj_y();
+            options->asymmetric_quantize_inputs = o->asymmetric_quantize_inputs();
+        }
+        break;
+    case SYSTOLE_OP_LOG_SOFTMAX:
+        wanted = fb::BuiltinOptions_LogSoftmaxOptions;
+        break;
     case SYSTOLE_OP_PAD:
         wanted = fb::BuiltinOptions_PadOptions;
         break;
@@ -474,17 +512,19 @@ systole_status Reader::ReadOperator(uint32_t index) {
     char part[100];
     (void)std::snprintf(part, sizeof part, "%s: input", what);
     if (status == SYSTOLE_OK) {
-        status = CopyIndices(from->inputs(), true, part, &op->inputs, &op->input_count);
+        status = CopyIndices(from->inputs(), Entries::kOptional, part, &op->inputs, &op->input_count);
     }
     (void)std::snprintf(part, sizeof part, "%s: output", what);
     if (status == SYSTOLE_OK) {
-        status = CopyIndices(from->outputs(), false, part, &op->outputs, &op->output_count);
+        status = CopyIndices(from->outputs(), Entries::kTensors, part, &op->outputs, &op->output_count);
+    }
+    (void)std::snprintf(part, sizeof part, "%s: intermediate", what);
+    if (status == SYSTOLE_OK) {
+        status = CopyIndices(from->intermediates(), Entries::kIntermediates, part, &op->intermediates,
+                             &op->intermediate_count);
     }
     if (status == SYSTOLE_OK) {
         status = ReadOptions(*from, op, what);
-    }
-    if (from->intermediates() != nullptr && from->intermediates()->size() > 0) {
-        op->options_unknown = true;
     }
     return status;
 }
@@ -590,10 +630,12 @@ systole_status Reader::Read() {
         status = ReadTensor(i);
     }
     if (status == SYSTOLE_OK) {
-        status = CopyIndices(subgraph_->inputs(), false, "model input", &graph_->inputs, &graph_->input_count);
+        status =
+            CopyIndices(subgraph_->inputs(), Entries::kTensors, "model input", &graph_->inputs, &graph_->input_count);
     }
     if (status == SYSTOLE_OK) {
-        status = CopyIndices(subgraph_->outputs(), false, "model output", &graph_->outputs, &graph_->output_count);
+        status = CopyIndices(subgraph_->outputs(), Entries::kTensors, "model output", &graph_->outputs,
+                             &graph_->output_count);
     }
     if (status == SYSTOLE_OK && (graph_->output_count == 0 || operators == 0)) {
         status = Fail(SYSTOLE_BAD_FILE, kDamaged, "the model computes nothing");

@@ -88,6 +88,20 @@ Offset<void> WriteOptions(FlatBufferBuilder &builder, const systole_operator &op
         auto shape = o.new_rank > 0 ? builder.CreateVector(o.new_shape, static_cast<size_t>(o.new_rank)) : 0;
         return fb::CreateReshapeOptions(builder, shape).Union();
     }
+    case SYSTOLE_OP_SVDF:
+        *type = fb::BuiltinOptions_SVDFOptions;
+        return fb::CreateSVDFOptions(builder, o.svdf_rank, Activation(o), o.asymmetric_quantize_inputs).Union();
+    case SYSTOLE_OP_UNIDIRECTIONAL_SEQUENCE_LSTM:
+        *type = fb::BuiltinOptions_UnidirectionalSequenceLSTMOptions;
+        return fb::CreateUnidirectionalSequenceLSTMOptions(builder, Activation(o), o.cell_clip, o.proj_clip,
+                                                           o.time_major, o.asymmetric_quantize_inputs)
+            .Union();
+    case SYSTOLE_OP_BATCH_MATMUL:
+        *type = fb::BuiltinOptions_BatchMatMulOptions;
+        return fb::CreateBatchMatMulOptions(builder, o.adjoint_x, o.adjoint_y, o.asymmetric_quantize_inputs).Union();
+    case SYSTOLE_OP_LOG_SOFTMAX:
+        *type = fb::BuiltinOptions_LogSoftmaxOptions;
+        return fb::CreateLogSoftmaxOptions(builder).Union();
     case SYSTOLE_OP_PAD:
         *type = fb::BuiltinOptions_PadOptions;
         return fb::CreatePadOptions(builder).Union();
@@ -131,7 +145,9 @@ Offset<fb::Operator> WriteOperator(FlatBufferBuilder &builder, const systole_ope
     fb::BuiltinOptions type = fb::BuiltinOptions_NONE;
     Offset<void> options = WriteOptions(builder, op, &type);
     auto custom = op.custom_options_size > 0 ? builder.CreateVector(op.custom_options, op.custom_options_size) : 0;
-    return fb::CreateOperator(builder, code, inputs, outputs, type, options, custom);
+    auto intermediates = op.intermediate_count > 0 ? builder.CreateVector(op.intermediates, op.intermediate_count) : 0;
+    return fb::CreateOperator(builder, code, inputs, outputs, type, options, custom,
+                              fb::CustomOptionsFormat_FLEXBUFFERS, 0, intermediates);
 }
 
 void WriteModel(FlatBufferBuilder &builder, const systole_graph &graph, const bool *keep) {

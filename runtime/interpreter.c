@@ -8,6 +8,7 @@
 #include "reference/kernel.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct systole_interpreter {
     const struct systole_graph *graph;
@@ -16,6 +17,20 @@ struct systole_interpreter {
     uint8_t **tensors; // bytes; constants point into the graph
     uint8_t **owned;   // those of them to free
 };
+
+// Variables begin as 0: in int8 that is the zero point (Subgraph ResetVariableTensors).
+static void reset_variable(const struct systole_tensor *tensor, uint8_t *bytes) {
+    bool has_zero_point = tensor->dtype == SYSTOLE_INT8 && tensor->quantisation.count > 0;
+    memset(bytes, has_zero_point ? (uint8_t)tensor->quantisation.zero_point[0] : 0, tensor->size);
+}
+
+void systole_interpreter_reset_variables(struct systole_interpreter *interpreter) {
+    for (uint32_t t = 0; t < interpreter->graph->tensor_count; t++) {
+        if (interpreter->graph->tensors[t].is_variable && interpreter->owned[t] != NULL) {
+            reset_variable(&interpreter->graph->tensors[t], interpreter->owned[t]);
+        }
+    }
+}
 
 uint8_t *systole_interpreter_tensor(struct systole_interpreter *interpreter, int32_t tensor) {
     if (tensor < 0 || (uint32_t)tensor >= interpreter->graph->tensor_count) {
@@ -26,6 +41,9 @@ uint8_t *systole_interpreter_tensor(struct systole_interpreter *interpreter, int
         const struct systole_tensor *t = &interpreter->graph->tensors[tensor];
         *bytes = calloc(t->size > 0 ? t->size : 1, 1);
         interpreter->owned[tensor] = *bytes;
+        if (*bytes != NULL && t->is_variable) {
+            reset_variable(t, *bytes);
+        }
     }
     return *bytes;
 }

@@ -18,6 +18,9 @@ void systole_interpreter_free(struct systole_interpreter *interpreter);
 // The tensor's bytes (dense, row-major, little endian); valid until free. Constants may only be read.
 uint8_t *systole_interpreter_tensor(struct systole_interpreter *interpreter, int32_t tensor);
 
+// Variable tensors (states of LSTM and SVDF) begin as 0 and keep their values from run to run; this makes them 0 again.
+void systole_interpreter_reset_variables(struct systole_interpreter *interpreter);
+
 enum systole_status systole_interpreter_run_operator(struct systole_interpreter *interpreter, uint32_t operator_index,
                                                      struct systole_diagnostic *diagnostic);
 enum systole_status systole_interpreter_run(struct systole_interpreter *interpreter,

@@ -13,7 +13,8 @@ struct systole_kernel_call {
     const struct systole_graph *graph;
     const struct systole_operator *op;
     uint32_t operator_index;
-    uint8_t *const *tensors; // bytes of each tensor of the graph; only valid in run
+    uint8_t *const *tensors; // bytes of each tensor of the graph; only valid in run. Inputs are written only when they
+                             // are variables
     void *state;             // from prepare
 };
 
@@ -42,6 +43,10 @@ extern const struct systole_kernel systole_quantise_kernels[];
 extern const struct systole_kernel systole_movement_kernels[];
 extern const struct systole_kernel systole_softmax_kernels[];
 extern const struct systole_kernel systole_relu_kernels[];
+extern const struct systole_kernel systole_lstm_kernels[];
+extern const struct systole_kernel systole_svdf_kernels[];
+extern const struct systole_kernel systole_batch_matmul_kernels[];
+extern const struct systole_kernel systole_log_softmax_kernels[];
 
 // The i-th operand; NULL when it was left out.
 const struct systole_tensor *systole_kernel_input(const struct systole_kernel_call *call, uint32_t i);

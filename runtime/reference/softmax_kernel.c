@@ -4,13 +4,11 @@
 // reciprocal) and float32. "Qm" below is a signed 32-bit number with m integer bits: value = raw * 2^(m - 31). The
 // exponential is a Taylor polynomial on [-1/4, 0) times a product of exp(-2^k) for the bits of the rest; the
 // reciprocal is three steps of Newton and Raphson. docs/numbers.md has the formats.
-#include "fixed_point.h"
+#include "exponential.h"
 #include "kernel.h"
 #include "quantised_parameters.h"
 
 #include <math.h>
-
-enum { DIFFERENCE_INTEGER_BITS = 5, SUM_INTEGER_BITS = 12 };
 
 struct softmax {
     size_t rows, depth;
@@ -58,65 +56,17 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
                                      "the output is not scaled by 1/256 from the type's least value");
     }
     // quantization_util.cc PreprocessSoftmaxScaling and CalculateInputRadius.
-    double real = (double)softmax->beta * (double)input_scale * (double)(1 << (31 - DIFFERENCE_INTEGER_BITS));
+    double real = (double)softmax->beta * (double)input_scale * (double)(1 << (31 - SYSTOLE_DIFFERENCE_INTEGER_BITS));
     real = real < 2147483647.0 ? real : 2147483647.0;
     if (!(real > 1.0)) {
         return systole_kernel_refuse(call, diagnostic, "", "beta times the input's scale is not above 2^-26");
     }
     softmax->scale = systole_quantize_multiplier(real);
-    double radius = (double)((1 << DIFFERENCE_INTEGER_BITS) - 1) * (double)(1 << (31 - DIFFERENCE_INTEGER_BITS)) /
+    double radius = (double)((1 << SYSTOLE_DIFFERENCE_INTEGER_BITS) - 1) *
+                    (double)(1 << (31 - SYSTOLE_DIFFERENCE_INTEGER_BITS)) /
                     (double)((int64_t)1 << softmax->scale.shift);
     softmax->smallest_difference = -(int32_t)floor(radius);
     return SYSTOLE_OK;
-}
-
-static int32_t multiply(int32_t a, int32_t b) {
-    return systole_rounding_doubling_high_multiply(a, b);
-}
-
-static int32_t shift_left_saturating(int32_t x, int32_t exponent) {
-    int32_t limit = (1 << (31 - exponent)) - 1;
-    return x > limit ? INT32_MAX : x < -limit ? INT32_MIN : (int32_t)((uint32_t)x << exponent);
-}
-
-// exp(a) for a in [-1/4, 0), both Q0 (exp_on_interval_between_negative_one_quarter_and_0_excl).
-static int32_t exponential_near_zero(int32_t a) {
-    const int32_t exp_of_minus_eighth = 1895147668, third = 715827883;
-    int32_t x = a + (1 << 28); // around -1/8
-    int32_t x2 = multiply(x, x), x3 = multiply(x2, x), x4 = multiply(x2, x2);
-    int32_t x4_over_4 = systole_rounding_divide_by_power_of_two(x4, 2);
-    int32_t rest = systole_rounding_divide_by_power_of_two(multiply(x4_over_4 + x3, third) + x2, 1);
-    return exp_of_minus_eighth + multiply(exp_of_minus_eighth, x + rest);
-}
-
-// exp(a) in Q0 for a <= 0 in Q5 (exp_on_negative_values).
-static int32_t exponential(int32_t a) {
-    static const int32_t factors[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
-    const int32_t fraction_bits = 31 - DIFFERENCE_INTEGER_BITS, quarter = 1 << (31 - DIFFERENCE_INTEGER_BITS - 2);
-    if (a == 0) {
-        return INT32_MAX;
-    }
-    int32_t fine = (a & (quarter - 1)) - quarter;
-    int32_t result = exponential_near_zero(shift_left_saturating(fine, DIFFERENCE_INTEGER_BITS));
-    int32_t remainder = systole_wrapping_add(fine, (int32_t)(0u - (uint32_t)a));
-    for (int32_t k = -2; k < DIFFERENCE_INTEGER_BITS; k++) { // exp(-2^k)
-        if ((remainder & (int32_t)(1u << (fraction_bits + k))) != 0) {
-            result = multiply(result, factors[k + 2]);
-        }
-    }
-    return result;
-}
-
-// 1 / (1 + x) in Q0 for x in [0, 1) in Q0 (one_over_one_plus_x_for_x_in_0_1).
-static int32_t reciprocal_of_one_plus(int32_t x) {
-    const int32_t one_q2 = 1 << 29;
-    int32_t half_denominator = (int32_t)(((int64_t)x + INT32_MAX + 1) / 2);
-    int32_t estimate = 1515870810 + multiply(half_denominator, -1010580540); // 48/17 - 32/17 * d, Q2
-    for (int i = 0; i < 3; i++) {
-        int32_t error = one_q2 - multiply(half_denominator, estimate);
-        estimate += shift_left_saturating(multiply(estimate, error), 2);
-    }
-    return shift_left_saturating(estimate, 1);
 }
 
 static void run_row(const struct softmax *softmax, const uint8_t *input, uint8_t *output) {
@@ -136,21 +86,23 @@ static void run_row(const struct softmax *softmax, const uint8_t *input, uint8_t
         }
         if (!known[difference]) {
             int32_t shifted = (int32_t)((uint32_t)-difference << softmax->scale.shift);
-            exponentials[difference] = exponential(multiply(shifted, softmax->scale.multiplier));
+            exponentials[difference] =
+                systole_exponential(systole_rounding_doubling_high_multiply(shifted, softmax->scale.multiplier));
             known[difference] = true;
         }
-        uint32_t term = (uint32_t)systole_rounding_divide_by_power_of_two(exponentials[difference], SUM_INTEGER_BITS);
+        uint32_t term =
+            (uint32_t)systole_rounding_divide_by_power_of_two(exponentials[difference], SYSTOLE_SUM_INTEGER_BITS);
         sum = sum + term < sum ? UINT32_MAX : sum + term;
     }
     int32_t headroom = __builtin_clz(sum); // the largest adds 2^19: never 0
-    int32_t over_unit = SUM_INTEGER_BITS - headroom;
-    int32_t inverse = reciprocal_of_one_plus((int32_t)((sum << headroom) - 0x80000000u));
+    int32_t over_unit = SYSTOLE_SUM_INTEGER_BITS - headroom;
+    int32_t inverse = systole_reciprocal_of_one_plus((int32_t)((sum << headroom) - 0x80000000u));
     for (size_t i = 0; i < softmax->depth; i++) {
         int32_t difference = largest - (input[i] ^ flip);
         int32_t value = 0;
         if (-difference >= softmax->smallest_difference && over_unit + 31 - 8 <= 31) {
-            value = systole_rounding_divide_by_power_of_two(multiply(inverse, exponentials[difference]),
-                                                            over_unit + 31 - 8);
+            value = systole_rounding_divide_by_power_of_two(
+                systole_rounding_doubling_high_multiply(inverse, exponentials[difference]), over_unit + 31 - 8);
         }
         output[i] = (uint8_t)(systole_clamp(value, 0, 255) ^ flip);
     }

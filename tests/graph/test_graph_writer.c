@@ -16,6 +16,7 @@ static const char *const files[] = {
     "operators/PAD_i8_0",        "operators/CONCATENATION_i8_0",
     "operators/SOFTMAX_f_0",     "operators/QUANTIZE_i8_i8_0",
     "operators/ABS_i8_0",        "operators/MAX_POOL_2D_i8_0",
+    "models/mnist_lstm_int8", "models/mnist_lstm_float", "operators/SVDF_i8_0", "operators/BATCH_MATMUL_i8_1", "operators/LOG_SOFTMAX_i8_0",
 };
 #define FILES ((int)(sizeof files / sizeof files[0]))
 

@@ -30,6 +30,10 @@ static const struct {
     {"RELU6", "i8 u8"},
     {"RELU_N1_TO_1", "u8"},
     {"CHAIN", "i8 u8"},
+    {"UNIDIRECTIONAL_SEQUENCE_LSTM", "i8"},
+    {"SVDF", "i8"},
+    {"BATCH_MATMUL", "i8"},
+    {"LOG_SOFTMAX", "i8"},
 };
 
 static bool is_required(const char *operator_name, const char *type) {

@@ -8,15 +8,17 @@
 #include "testing.h"
 
 static const char *const files[] = {
-    "models/ad01_int8",          "models/kws_int8",
-    "models/resnet8_int8",       "models/resnet8_float",
-    "models/vww_96_int8",        "models/str_ww_int8",
-    "models/person_detect_int8", "models/mobilenet_v2_224_int8",
-    "operators/MEAN_i8_0",       "operators/RESHAPE_i8_0",
-    "operators/PAD_i8_0",        "operators/CONCATENATION_i8_0",
-    "operators/SOFTMAX_f_0",     "operators/QUANTIZE_i8_i8_0",
-    "operators/ABS_i8_0",        "operators/MAX_POOL_2D_i8_0",
-    "models/mnist_lstm_int8", "models/mnist_lstm_float", "operators/SVDF_i8_0", "operators/BATCH_MATMUL_i8_1", "operators/LOG_SOFTMAX_i8_0",
+    "models/ad01_int8",           "models/kws_int8",
+    "models/resnet8_int8",        "models/resnet8_float",
+    "models/vww_96_int8",         "models/str_ww_int8",
+    "models/person_detect_int8",  "models/mobilenet_v2_224_int8",
+    "operators/MEAN_i8_0",        "operators/RESHAPE_i8_0",
+    "operators/PAD_i8_0",         "operators/CONCATENATION_i8_0",
+    "operators/SOFTMAX_f_0",      "operators/QUANTIZE_i8_i8_0",
+    "operators/ABS_i8_0",         "operators/MAX_POOL_2D_i8_0",
+    "models/mnist_lstm_int8",     "models/mnist_lstm_float",
+    "operators/SVDF_i8_0",        "operators/BATCH_MATMUL_i8_1",
+    "operators/LOG_SOFTMAX_i8_0",
 };
 #define FILES ((int)(sizeof files / sizeof files[0]))
 
@@ -74,6 +76,8 @@ static void check_same(const struct systole_graph *a, const struct systole_graph
         ck_assert_mem_eq(x->inputs, y->inputs, x->input_count * sizeof *x->inputs);
         ck_assert_mem_eq(x->outputs, y->outputs, x->output_count * sizeof *x->outputs);
         ck_assert_mem_eq(&x->options, &y->options, sizeof x->options);
+        ck_assert_uint_eq(x->intermediate_count, y->intermediate_count);
+        ck_assert_mem_eq(x->intermediates, y->intermediates, x->intermediate_count * sizeof *x->intermediates);
     }
 }
 

@@ -31,11 +31,7 @@ static const char *const required[] = {
     "mnist_lstm_float",
 };
 static const char *const others[] = {
-    "kws_dynamic",
-    "ad01_dynamic",
-    "deeplabv3_mnv2_dm05_uint8",
-    "movenet_lightning_int8",
-    "split_concat_uint8",
+    "kws_dynamic", "ad01_dynamic", "deeplabv3_mnv2_dm05_uint8", "movenet_lightning_int8", "split_concat_uint8",
 };
 enum { REQUIRED = sizeof required / sizeof *required, OTHERS = sizeof others / sizeof *others };
 

@@ -10,11 +10,10 @@
 #include <stdlib.h>
 
 static const struct systole_kernel *const families[] = {
-    systole_convolution_kernels,  systole_depthwise_kernels,   systole_fully_connected_kernels,
-    systole_add_kernels,          systole_pool_kernels,        systole_mean_kernels,
-    systole_quantise_kernels,     systole_movement_kernels,    systole_softmax_kernels,
-    systole_relu_kernels,         systole_lstm_kernels,        systole_svdf_kernels,
-    systole_batch_matmul_kernels, systole_log_softmax_kernels, NULL,
+#define SYSTOLE_KERNEL_TABLE(name) systole_##name##_kernels,
+    SYSTOLE_KERNEL_FAMILIES(SYSTOLE_KERNEL_TABLE)
+#undef SYSTOLE_KERNEL_TABLE
+        NULL,
 };
 
 const struct systole_kernel *systole_kernel_find(const struct systole_graph *graph, uint32_t operator_index,

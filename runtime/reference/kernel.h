@@ -32,21 +32,28 @@ const struct systole_kernel *systole_kernel_find(const struct systole_graph *gra
                                                  struct systole_diagnostic *diagnostic);
 void systole_kernel_release(const struct systole_kernel *kernel, struct systole_kernel_call *call);
 
-// Each table ends with an entry whose run is NULL.
-extern const struct systole_kernel systole_convolution_kernels[];
-extern const struct systole_kernel systole_depthwise_kernels[];
-extern const struct systole_kernel systole_fully_connected_kernels[];
-extern const struct systole_kernel systole_add_kernels[];
-extern const struct systole_kernel systole_pool_kernels[];
-extern const struct systole_kernel systole_mean_kernels[];
-extern const struct systole_kernel systole_quantise_kernels[];
-extern const struct systole_kernel systole_movement_kernels[];
-extern const struct systole_kernel systole_softmax_kernels[];
-extern const struct systole_kernel systole_relu_kernels[];
-extern const struct systole_kernel systole_lstm_kernels[];
-extern const struct systole_kernel systole_svdf_kernels[];
-extern const struct systole_kernel systole_batch_matmul_kernels[];
-extern const struct systole_kernel systole_log_softmax_kernels[];
+// Each family is a table systole_NAME_kernels, which ends with an entry whose run is NULL.
+#define SYSTOLE_KERNEL_FAMILIES(X)                                                                                     \
+    X(convolution)                                                                                                     \
+    X(depthwise)                                                                                                       \
+    X(fully_connected)                                                                                                 \
+    X(add)                                                                                                             \
+    X(pool)                                                                                                            \
+    X(mean)                                                                                                            \
+    X(quantise)                                                                                                        \
+    X(movement)                                                                                                        \
+    X(softmax)                                                                                                         \
+    X(relu)                                                                                                            \
+    X(int16_convolution)                                                                                               \
+    X(int16_activation)                                                                                                \
+    X(int16_arithmetic)                                                                                                \
+    X(lstm)                                                                                                            \
+    X(svdf)                                                                                                            \
+    X(batch_matmul)                                                                                                    \
+    X(log_softmax)
+#define SYSTOLE_KERNEL_TABLE(name) extern const struct systole_kernel systole_##name##_kernels[];
+SYSTOLE_KERNEL_FAMILIES(SYSTOLE_KERNEL_TABLE)
+#undef SYSTOLE_KERNEL_TABLE
 
 // The i-th operand; NULL when it was left out.
 const struct systole_tensor *systole_kernel_input(const struct systole_kernel_call *call, uint32_t i);

@@ -36,6 +36,7 @@ $(BUILD)/obj/userspace_driver/%: INCLUDES = $(INCLUDE_driver) $(USB_CFLAGS)
 $(BUILD)/obj/hw_model/%: INCLUDES = $(INCLUDE_hw_model) $(FUSE_CFLAGS)
 $(BUILD)/obj/cli/%: INCLUDES = $(INCLUDE_all)
 $(BUILD)/obj/tests/%: INCLUDES = $(INCLUDE_all) -Itests/support $(USB_CFLAGS)
+$(BUILD)/obj/bench/%: INCLUDES = $(INCLUDE_all)
 
 USB_CFLAGS = $(shell pkg-config --cflags libusb-1.0)
 FUSE_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags fuse3))
@@ -115,6 +116,12 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.c.o $(TEST_SUPPORT) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) '  LINK $@'
 	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES) $(shell pkg-config --libs check)
+
+# What compares the cycle model with a device, command by command.
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.c.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) '  LINK $@'
+	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES)
 
 # One Verilated shared object a target.
 include rtl/rtl.mk

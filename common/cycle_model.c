@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// What a command costs on its unit, in closed form, and what a program costs on the clock of schedule.h.
-// Constants that do not follow from the target are in spec/timing.toml.
+// What a command alone costs on its unit, in closed form: where no two requests meet in a bank; and what a program
+// costs on the clock of schedule.h, which knows every bank. Constants that do not follow from the target are in
+// spec/timing.toml.
 #include "cycle_model.h"
 
 #include "schedule.h"
+
+// Occupancy ends behind the last request, which the fills count from.
+#define DRAIN (SYSTOLE_TIMING_RETIREMENT - 1)
 
 static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
@@ -36,7 +40,8 @@ static struct systole_command_cycles conv_cycles(const struct systole_target *ta
     // none.
     cycles += (blocks - 1) * (inner * larger(pixels, load) + outer * larger(pixels, load_record));
     cycles += inner * larger(last, load) + (outer - 1) * larger(last, load_record) + last;
-    return (struct systole_command_cycles){cycles, cycles + target->rows + target->columns + SYSTOLE_TIMING_ARRAY_FILL};
+    return (struct systole_command_cycles){cycles,
+                                           cycles + target->rows + target->columns + SYSTOLE_TIMING_ARRAY_FILL + DRAIN};
 }
 
 static struct systole_command_cycles window_cycles(const struct systole_target *target,
@@ -45,7 +50,7 @@ static struct systole_command_cycles window_cycles(const struct systole_target *
     uint64_t taps = (uint64_t)w->kernel_height * w->kernel_width;
     uint64_t tile = (uint64_t)w->output_height * w->output_width * divide_up(taps, target->taps);
     uint64_t cycles = SYSTOLE_TIMING_DEPTHWISE_OVERHEAD;
-    uint64_t fill = SYSTOLE_TIMING_DEPTHWISE_FILL;
+    uint64_t fill = SYSTOLE_TIMING_DEPTHWISE_FILL + DRAIN;
     if (command->header.opcode == SYSTOLE_OPCODE_DEPTHWISE) {
         uint64_t parameters = 12 + taps; // one word a cycle, the next tile's behind this one's pixels
         cycles += parameters + (w->output_tiles - 1u) * larger(tile, parameters) + tile;
@@ -78,7 +83,7 @@ struct systole_command_cycles systole_command_cycles(const struct systole_target
     case SYSTOLE_OPCODE_REQUANTISE: {
         const struct systole_elementwise *e = &command->body.elementwise;
         result.occupancy = SYSTOLE_TIMING_ELEMENTWISE_OVERHEAD + (uint64_t)e->tiles * e->height * e->width;
-        result.latency = result.occupancy + SYSTOLE_TIMING_ELEMENTWISE_FILL;
+        result.latency = result.occupancy + SYSTOLE_TIMING_ELEMENTWISE_FILL + DRAIN;
         break;
     }
     default:

@@ -7,7 +7,7 @@
 
 #include "systole_spec.h"
 
-// Cycles of one command on its unit when nothing else disturbs it.
+// Cycles of one command on its unit when nothing disturbs it and no two of its requests meet in a bank.
 struct systole_command_cycles {
     uint64_t occupancy; // until the unit can begin the next command
     uint64_t latency;   // until the command retires; at least occupancy

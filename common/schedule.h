@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// The clock of a run: fetch, the units' queues, tokens and retirement, in steps that a caller drives. The compiler's
-// estimate (systole_schedule_cycles) and the functional model both run on it. At one instant: retire, then start, then
-// fetch; then advance to systole_schedule_next at most.
+// The clock of a run: fetch, the units' queues, tokens and retirement, in steps that a caller drives. Computing units
+// go cycle by cycle (unit_model.h), loads and stores by the link's rate. The compiler's estimate
+// (systole_schedule_cycles) and the functional model both run on it. At one instant: retire, then start, then fetch;
+// then advance to systole_schedule_next at most.
 #ifndef SYSTOLE_SCHEDULE_H
 #define SYSTOLE_SCHEDULE_H
 
 #include <stdbool.h>
 
 #include "systole_spec.h"
+#include "unit_model.h"
 
 #define SYSTOLE_NEVER UINT64_MAX
 
@@ -20,11 +22,12 @@ struct systole_scheduled {
 };
 
 struct systole_schedule_unit {
-    struct systole_scheduled queue[SYSTOLE_TIMING_QUEUE_DEPTH];
+    struct systole_scheduled queue[SYSTOLE_TIMING_QUEUE_DEPTH + 1]; // the head beside the queue
     uint32_t queue_head, queue_count;
-    struct systole_scheduled inside[SYSTOLE_TIMING_QUEUE_DEPTH]; // started, not retired
+    struct systole_scheduled inside[SYSTOLE_TIMING_IN_FLIGHT]; // started, not retired; end SYSTOLE_NEVER: not known
     uint32_t inside_head, inside_count;
-    uint64_t free; // the unit takes the next command
+    uint64_t free; // the unit takes the next command, as far as it is no matter of struct systole_unit_model
+    bool tokens;   // the head's are all there
     uint32_t retired;
     uint64_t link_cycles; // of the transfer inside
 };
@@ -32,11 +35,12 @@ struct systole_schedule_unit {
 struct systole_schedule {
     const struct systole_target *target;
     uint64_t now;               // since the doorbell
-    uint64_t fetch;             // the next command may enter its queue
+    uint64_t fetch;             // the next command may enter its queue; SYSTOLE_NEVER: not known
     uint64_t link_in, link_out; // the static link is taken until then
     bool link_open;             // a load's end comes from outside (systole_schedule_finish), not from the link's rate
     struct systole_schedule_unit units[SYSTOLE_UNITS];
     uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS];
+    struct systole_unit_model model;
 };
 
 void systole_schedule_begin(struct systole_schedule *schedule, const struct systole_target *target, bool link_open);

@@ -401,17 +401,20 @@ static_assert(offsetof(struct systole_firmware_header, reserved) == 20, "firmwar
 #define SYSTOLE_REGISTER_COUNTERS 0x200u
 
 // Cycles of the common cycle model.
-#define SYSTOLE_TIMING_FETCH_OVERHEAD 3u // fetch: cycles a command beside the words it reads
-#define SYSTOLE_TIMING_QUEUE_DEPTH 8u // commands a unit's queue holds
-#define SYSTOLE_TIMING_COMPLETE 2u // from the last retirement to run_complete
+#define SYSTOLE_TIMING_FETCH_OVERHEAD 2u // fetch: cycles a command beside the words it reads
+#define SYSTOLE_TIMING_QUEUE_DEPTH 8u // commands a unit's queue holds behind its head
+#define SYSTOLE_TIMING_IN_FLIGHT 4u // commands inside a unit at a time
+#define SYSTOLE_TIMING_QUEUE 2u // from a command's way into an empty queue to where its unit may take it
+#define SYSTOLE_TIMING_RETIREMENT 2u // from the grant of a command's last write to where tokens see it
+#define SYSTOLE_TIMING_COMPLETE 1u // from there to run_complete
 #define SYSTOLE_TIMING_NOP 1u // a nop on any unit
-#define SYSTOLE_TIMING_ARRAY_OVERHEAD 3u // array: a command beside its tiles
-#define SYSTOLE_TIMING_ARRAY_FILL 7u // array: from the last pixel to retirement, beside rows + columns
-#define SYSTOLE_TIMING_DEPTHWISE_OVERHEAD 1u // depthwise: a command beside its words
-#define SYSTOLE_TIMING_DEPTHWISE_FILL 11u // depthwise: from the last word's last taps to retirement
+#define SYSTOLE_TIMING_ARRAY_OVERHEAD 3u // array: from acceptance to the first weights' request
+#define SYSTOLE_TIMING_ARRAY_FILL 6u // array: from a vector's read to its word's write, beside rows + columns
+#define SYSTOLE_TIMING_DEPTHWISE_OVERHEAD 3u // depthwise: from acceptance to the first request, beside its parameters
+#define SYSTOLE_TIMING_DEPTHWISE_FILL 9u // depthwise: from a word's last taps to its write
 #define SYSTOLE_TIMING_AVERAGE_FILL 6u // depthwise: what the division (average_pool and max_pool) takes more than requantisation
-#define SYSTOLE_TIMING_ELEMENTWISE_OVERHEAD 1u // element-wise: a command beside its words
-#define SYSTOLE_TIMING_ELEMENTWISE_FILL 12u // element-wise: from the last word's operands to retirement
+#define SYSTOLE_TIMING_ELEMENTWISE_OVERHEAD 3u // element-wise: from acceptance to the first request
+#define SYSTOLE_TIMING_ELEMENTWISE_FILL 10u // element-wise: from a vector's operands to its write
 #define SYSTOLE_TIMING_TRANSFER_OVERHEAD 4u // load and store: a command beside its words
 
 #define SYSTOLE_IDENTITY 0x53595354u

@@ -88,7 +88,8 @@ START_TEST(known_vectors) {
     command.header.opcode = SYSTOLE_OPCODE_AVERAGE_POOL;
     struct systole_command_cycles cycles = systole_command_cycles(&systole_presets[2], &command);
     ck_assert_uint_eq(cycles.occupancy, SYSTOLE_TIMING_DEPTHWISE_OVERHEAD + 2 * 100);
-    ck_assert_uint_eq(cycles.latency - cycles.occupancy, SYSTOLE_TIMING_DEPTHWISE_FILL + SYSTOLE_TIMING_AVERAGE_FILL);
+    ck_assert_uint_eq(cycles.latency - cycles.occupancy,
+                      SYSTOLE_TIMING_DEPTHWISE_FILL + SYSTOLE_TIMING_AVERAGE_FILL + 1);
     memset(&command, 0, sizeof command);
     command.header.opcode = SYSTOLE_OPCODE_ADD;
     command.body.elementwise = (struct systole_elementwise){.height = 5, .width = 7, .tiles = 3};
@@ -106,6 +107,77 @@ static uint64_t end_of(const struct random_program *program, const uint64_t *end
     ck_abort_msg("token beyond the program");
 }
 
+// Alone, a command takes no less than its closed form. Only the array may be quicker: its loader runs ahead of pixels
+// by more than the one tile of the form; but each vector takes its cycle.
+START_TEST(closed_forms_are_lower_bounds) {
+    for (uint32_t seed = 1; seed <= 40; seed++) {
+        struct random_program program;
+        const struct systole_target *target = &systole_presets[seed % SYSTOLE_PRESETS];
+        ck_assert(random_program_make(&program, target, seed, 60, false));
+        for (uint32_t i = 0; i < program.count; i++) {
+            struct systole_command alone = program.commands[i];
+            alone.header.wait0 = alone.header.wait1 = alone.header.wait2 = alone.header.wait3 = 0;
+            uint64_t start, end;
+            systole_schedule_cycles(target, &alone, 1, &start, &end, NULL);
+            if (alone.header.opcode == SYSTOLE_OPCODE_CONV) {
+                const struct systole_window *w = &alone.body.window;
+                uint64_t pixels = (uint64_t)w->output_height * w->output_width * w->output_tiles;
+                ck_assert_uint_ge(end - start, pixels + target->rows + target->columns);
+            } else {
+                ck_assert_uint_ge(end - start, systole_command_cycles(target, &alone).latency);
+            }
+        }
+        random_program_free(&program);
+    }
+}
+END_TEST
+
+// Rows of 16 words in 16 banks, tiles a bank apart: nothing meets, and the closed form is exact.
+START_TEST(without_conflicts_they_are_exact) {
+    const struct systole_target *target = &systole_presets[0];
+    struct systole_command command;
+    uint64_t start, end;
+    memset(&command, 0, sizeof command);
+    command.header.opcode = SYSTOLE_OPCODE_CONV;
+    command.header.unit = SYSTOLE_UNIT_ARRAY;
+    command.body.window = (struct systole_window){.input_row_stride = 16,
+                                                  .input_pixel_stride = 1,
+                                                  .input_height = 16,
+                                                  .input_width = 16,
+                                                  .input_tiles = 1,
+                                                  .kernel_height = 1,
+                                                  .kernel_width = 1,
+                                                  .stride_y = 1,
+                                                  .stride_x = 1,
+                                                  .dilation_y = 1,
+                                                  .dilation_x = 1,
+                                                  .output_address = 4096,
+                                                  .output_row_stride = 16,
+                                                  .output_pixel_stride = 1,
+                                                  .output_height = 16,
+                                                  .output_width = 16,
+                                                  .output_tiles = 1,
+                                                  .block_rows = 16,
+                                                  .tile_rows = 16,
+                                                  .parameter_address = 8192};
+    systole_schedule_cycles(target, &command, 1, &start, &end, NULL);
+    // docs/rtl.md: 3 + R + L to the first vector, 2N + 6 from the last to its write, which tokens see 2 cycles later.
+    ck_assert_uint_eq(end - start, (3 + 3 + 4) + 255 + (32 + 6) + 2);
+    ck_assert_uint_eq(end - start, systole_command_cycles(target, &command).latency);
+    // Two taps that meet in a bank: one more cycle a word. Rows of 16 words under each other do, of 17 do not.
+    command.header.opcode = SYSTOLE_OPCODE_MAX_POOL;
+    command.header.unit = SYSTOLE_UNIT_DEPTHWISE;
+    command.body.window.kernel_height = 2;
+    command.body.window.output_height = 15;
+    command.body.window.output_row_stride = 17;
+    systole_schedule_cycles(target, &command, 1, &start, &end, NULL);
+    ck_assert_uint_ge(end - start, 2 * 240);
+    command.body.window.input_row_stride = 17;
+    systole_schedule_cycles(target, &command, 1, &start, &end, NULL);
+    ck_assert_uint_lt(end - start, 240 * 17 / 16 + 64);
+}
+END_TEST
+
 // In order on each unit, no start before its tokens, room in the queues, every cycle counted once.
 START_TEST(schedules_are_legal) {
     struct random_program program;
@@ -120,8 +192,7 @@ START_TEST(schedules_are_legal) {
     for (uint32_t i = 0; i < program.count; i++) {
         const struct systole_command_header *header = &program.commands[i].header;
         const uint32_t waits[] = {header->wait0, header->wait1, header->wait2, header->wait3};
-        struct systole_command_cycles cycles = systole_command_cycles(target, &program.commands[i]);
-        ck_assert_uint_ge(end[i], start[i] + cycles.latency);
+        ck_assert_uint_gt(end[i], start[i]);
         ck_assert_uint_ge(start[i], (i + 1) * systole_fetch_cycles(target));
         for (uint32_t k = 0; k < 4; k++) {
             if ((waits[k] & 0xffffff) != 0) {
@@ -131,8 +202,7 @@ START_TEST(schedules_are_legal) {
         uint32_t before = previous[header->unit];
         if (before != UINT32_MAX) {
             ck_assert_uint_gt(end[i], end[before]);
-            ck_assert_uint_ge(start[i],
-                              start[before] + systole_command_cycles(target, &program.commands[before]).occupancy);
+            ck_assert_uint_gt(start[i], start[before]);
         }
         previous[header->unit] = i;
         last = larger(last, end[i]);
@@ -173,6 +243,8 @@ int main(void) {
     tcase_add_test(cycles, conv_is_its_walk);
     tcase_add_test(cycles, known_conv);
     tcase_add_test(cycles, known_vectors);
+    tcase_add_test(cycles, closed_forms_are_lower_bounds);
+    tcase_add_test(cycles, without_conflicts_they_are_exact);
     tcase_add_loop_test(cycles, schedules_are_legal, 0, 30);
     tcase_add_test(cycles, impossible_waits_end);
     suite_add_tcase(suite, cycles);

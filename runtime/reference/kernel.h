@@ -54,6 +54,8 @@ void systole_kernel_release(const struct systole_kernel *kernel, struct systole_
 #define SYSTOLE_KERNEL_TABLE(name) extern const struct systole_kernel systole_##name##_kernels[];
 SYSTOLE_KERNEL_FAMILIES(SYSTOLE_KERNEL_TABLE)
 #undef SYSTOLE_KERNEL_TABLE
+// For operators that systole_operator_is_hybrid; in no family, since first input and output are those of float kernels.
+extern const struct systole_kernel systole_hybrid_kernels[];
 
 // The i-th operand; NULL when it was left out.
 const struct systole_tensor *systole_kernel_input(const struct systole_kernel_call *call, uint32_t i);

@@ -29,9 +29,13 @@ static const char *const required[] = {
     "mobilenet_v2_224_int8",
     "mnist_lstm_int8",
     "mnist_lstm_float",
+    "kws_dynamic",
+    "ad01_dynamic",
 };
 static const char *const others[] = {
-    "kws_dynamic", "ad01_dynamic", "deeplabv3_mnv2_dm05_uint8", "movenet_lightning_int8", "split_concat_uint8",
+    "deeplabv3_mnv2_dm05_uint8",
+    "movenet_lightning_int8",
+    "split_concat_uint8",
 };
 enum { REQUIRED = sizeof required / sizeof *required, OTHERS = sizeof others / sizeof *others };
 
@@ -73,12 +77,22 @@ static void run_case(const char *folder, const struct systole_graph *graph, stru
         size_t element = 0;
         ck_assert_msg(golden_read(folder, "output", i, expected, tensor->size), "%s: output %u cannot be read", folder,
                       i);
+        if (systole_graph_is_hybrid(graph)) { // implementations differ; the data's README asks for 30 dB
+            double ratio = golden_ratio_db(expected, systole_interpreter_tensor(interpreter, graph->outputs[i]),
+                                           systole_tensor_elements(tensor));
+            ck_assert_msg(ratio >= 30.0, "%s: output %u agrees to %.1f dB only", folder, i, ratio);
+            printf("%s: output %u agrees to %.1f dB\n", folder, i, ratio);
+            free(expected);
+            continue;
+        }
         ck_assert_msg(
             golden_equal(tensor, expected, systole_interpreter_tensor(interpreter, graph->outputs[i]), &element),
             "%s: output %u differs first at element %zu", folder, i, element);
         free(expected);
     }
-    printf("%s: %u layers and %u outputs equal\n", folder, layers.compared, graph->output_count);
+    if (!systole_graph_is_hybrid(graph)) {
+        printf("%s: %u layers and %u outputs equal\n", folder, layers.compared, graph->output_count);
+    }
 }
 
 static void run_model(const char *name, bool must) {

@@ -62,6 +62,18 @@ bool golden_equal(const struct systole_tensor *tensor, const uint8_t *expected, 
     return true;
 }
 
+double golden_ratio_db(const uint8_t *expected, const uint8_t *found, size_t elements) {
+    double signal = 0.0, noise = 0.0;
+    float e, f;
+    for (size_t i = 0; i < elements; i++) {
+        memcpy(&e, expected + i * sizeof e, sizeof e);
+        memcpy(&f, found + i * sizeof f, sizeof f);
+        signal += (double)e * (double)e;
+        noise += ((double)e - (double)f) * ((double)e - (double)f);
+    }
+    return 10.0 * log10(signal / noise);
+}
+
 bool golden_layers(const char *folder,
                    bool (*layer)(void *context, int32_t op, int32_t tensor, size_t bytes, uint64_t hash),
                    void *context) {

@@ -14,6 +14,9 @@ bool golden_read(const char *folder, const char *kind, uint32_t n, uint8_t *byte
 // Integers to the bit, floats within 1e-5 of the expected tensor's largest magnitude. Not equal: *element says where.
 bool golden_equal(const struct systole_tensor *tensor, const uint8_t *expected, const uint8_t *found, size_t *element);
 
+// Signal to noise of float32 elements in dB; infinite when they are equal.
+double golden_ratio_db(const uint8_t *expected, const uint8_t *found, size_t elements);
+
 // The lines of FOLDER/layers.tsv in order; `layer` returns false to stop. False when there is no such file.
 bool golden_layers(const char *folder,
                    bool (*layer)(void *context, int32_t op, int32_t tensor, size_t bytes, uint64_t hash),

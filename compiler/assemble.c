@@ -80,6 +80,9 @@ static bool assemble_segment(const struct compilation *c, const struct segment_p
 static bool all_resident(const struct compilation *c) {
     uint64_t kept = 0, largest = 0, banks = c->target->banks;
     for (uint32_t s = 0; s < c->segment_count; s++) {
+        if (c->segments[s].parameter_words > c->segments[s].region_words[SYSTOLE_REGION_PARAMETERS]) {
+            return false;
+        }
         const uint32_t *words = c->segments[s].region_words;
         kept += words[SYSTOLE_REGION_PROGRAM] + words[SYSTOLE_REGION_PARAMETERS] + 2 * banks;
         uint64_t moving = (uint64_t)words[SYSTOLE_REGION_ACTIVATIONS] + words[SYSTOLE_REGION_INPUT] +

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ir.h"
+#include "spill.h"
 #include "target.h"
 
 // Ways to cut stripes that are tried.
@@ -22,20 +22,23 @@ static const struct scheme schemes[] = {
 #define UNIFORM_SCHEMES 4u         // of these a segment begins with the best
 #define REFINEMENT_LIMIT 4000000ul // pairs of commands that refining may look at
 
-// A segment that does not fit is cut in the middle; a single operator goes to the CPU.
-static void split(struct compilation *c, const struct segment_plan *segment) {
-    if (segment->operation_count > 1) {
+// A segment that does not fit either is cut in the middle; an operator of which no row fits goes to the CPU.
+static enum systole_status spill(struct compilation *c, struct segment_plan *segment) {
+    uint32_t culprit = SPILL_NONE;
+    uint64_t needed = 0;
+    enum systole_status status = spill_segment(c, segment, &culprit, &needed);
+    if (status != SYSTOLE_OK || segment->fits) {
+        return status;
+    }
+    if (culprit == SPILL_NONE && segment->operation_count > 1) {
         c->cut_before[segment->operations[segment->operation_count / 2]] = true;
     } else {
-        uint32_t index = segment->operations[0];
-        uint64_t words = segment->parameter_words;
-        for (uint32_t i = 0; i < segment->storage_count; i++) {
-            words += segment->storages[i].is_constant ? 0 : segment->storages[i].words;
-        }
-        c->evictions[index] = (struct eviction){"scratchpad", c->graph->operators[index].outputs[0], (int64_t)words,
+        uint32_t index = segment->operations[culprit != SPILL_NONE ? culprit : 0];
+        c->evictions[index] = (struct eviction){"scratchpad", c->graph->operators[index].outputs[0], (int64_t)needed,
                                                 systole_target_words(c->target)};
     }
     c->again = true;
+    return SYSTOLE_OK;
 }
 
 static enum systole_status plan_memory(struct compilation *c, struct segment_plan *segment) {
@@ -45,9 +48,6 @@ static enum systole_status plan_memory(struct compilation *c, struct segment_pla
     }
     if (status == SYSTOLE_OK && !c->again) {
         status = pass_allocate(c, segment);
-    }
-    if (status == SYSTOLE_OK && !c->again && !segment->fits) {
-        split(c, segment);
     }
     return status;
 }
@@ -120,8 +120,7 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
         status = try_scheme(c, segment, 0, segment->operation_count, &schemes[i], &best);
     }
     if (status == SYSTOLE_OK && best.cycles == UINT64_MAX) {
-        split(c, segment);
-        return SYSTOLE_OK;
+        return spill(c, segment);
     }
     for (uint32_t round = 0; round < 2; round++) { // stretches, then single operations
         for (uint32_t first = 0; first < segment->operation_count && status == SYSTOLE_OK;) {
@@ -152,7 +151,7 @@ static enum systole_status run_passes(struct compilation *c) {
         status = plan_memory(c, &c->segments[s]);
     }
     for (uint32_t s = 0; s < c->segment_count && status == SYSTOLE_OK && !c->again; s++) {
-        status = choose_commands(c, &c->segments[s]);
+        status = c->segments[s].fits ? choose_commands(c, &c->segments[s]) : spill(c, &c->segments[s]);
     }
     return status;
 }

@@ -163,6 +163,20 @@ static bool describe(const struct compilation *c, const struct segment_plan *seg
     return info->x1 <= p->width && info->y1 <= p->height;
 }
 
+bool emit_piece(const struct compilation *c, const struct segment_plan *segment, const struct piece *piece,
+                struct systole_command *command, struct systole_command_info *info) {
+    const struct operation *o = &c->operations[segment->operations[piece->operation]];
+    command->header.operator_index = (uint16_t)o->index;
+    command->header.flags = (uint16_t)((o->inputs[0].is_unsigned ? SYSTOLE_FLAG_INPUT_UNSIGNED : 0) |
+                                       (o->output.is_unsigned ? SYSTOLE_FLAG_OUTPUT_UNSIGNED : 0));
+    if (ir_is_window(o->kind)) {
+        emit_window(c, segment, o, piece, command);
+    } else {
+        emit_elementwise(segment, o, piece, command);
+    }
+    return describe(c, segment, o, piece, info);
+}
+
 enum systole_status pass_emit(struct compilation *c, struct segment_plan *segment) {
     segment->commands = ir_allocate(c, segment->piece_count, sizeof *segment->commands);
     segment->info = ir_allocate(c, segment->piece_count, sizeof *segment->info);
@@ -172,18 +186,8 @@ enum systole_status pass_emit(struct compilation *c, struct segment_plan *segmen
     segment->command_count = segment->piece_count;
     for (uint32_t i = 0; i < segment->piece_count; i++) {
         const struct piece *piece = &segment->pieces[i];
-        const struct operation *o = &c->operations[segment->operations[piece->operation]];
-        struct systole_command *command = &segment->commands[i];
-        command->header.operator_index = (uint16_t)o->index;
-        command->header.flags = (uint16_t)((o->inputs[0].is_unsigned ? SYSTOLE_FLAG_INPUT_UNSIGNED : 0) |
-                                           (o->output.is_unsigned ? SYSTOLE_FLAG_OUTPUT_UNSIGNED : 0));
-        if (ir_is_window(o->kind)) {
-            emit_window(c, segment, o, piece, command);
-        } else {
-            emit_elementwise(segment, o, piece, command);
-        }
-        if (!describe(c, segment, o, piece, &segment->info[i])) {
-            return ir_internal_error(c, o->index, "a piece is no box of its tensor");
+        if (!emit_piece(c, segment, piece, &segment->commands[i], &segment->info[i])) {
+            return ir_internal_error(c, segment->operations[piece->operation], "a piece is no box of its tensor");
         }
     }
     dump_commands(c, segment, "emit");

@@ -102,6 +102,7 @@ struct operation {
     uint32_t reduction_tiles;         // conv
     uint32_t stream_words;            // parameter words of one output tile
     uint32_t parameter_offset;        // words in region parameters
+    bool streamed;                    // its parameters are not resident, load commands bring them
 };
 
 // A tensor's bytes on the device during one segment.
@@ -136,13 +137,15 @@ struct segment_plan {
     struct piece *pieces;
     uint32_t piece_count;
     uint8_t *parameters;
-    uint32_t parameter_words;
+    uint32_t parameter_words; // resident ones first, region_words[] says how many
     uint32_t region_words[SYSTOLE_REGIONS];
     struct systole_command *commands;
     struct systole_command_info *info;
     uint32_t command_count;
+    uint32_t reach, load_reach; // schedule: pieces among which the order may change, loads further; 0: the usual
     uint64_t cycles;
     bool fits;
+    bool spills; // it did not: stripes, loads and stores (spill.h)
 };
 
 // An operator that a later pass sent to the CPU; the passes begin again with it there.
@@ -211,6 +214,18 @@ bool restrictions_forbid(const struct compilation *compilation, struct operation
 // Reasons that arise later than legalisation.
 void restrictions_apply(const struct compilation *compilation, struct operation *operation,
                         const struct eviction *eviction);
+
+// Words from a row of a storage to the next: at least `stride`, and such that rows that ports read at once lie in
+// different banks.
+uint32_t lay_out_spread_rows(const struct compilation *c, const struct segment_plan *segment, const struct storage *s,
+                             uint32_t stride);
+// The command of a piece and its box; false: that is none. Addresses follow from the storages' placements.
+bool emit_piece(const struct compilation *c, const struct segment_plan *segment, const struct piece *piece,
+                struct systole_command *command, struct systole_command_info *info);
+
+// Offsets of all parameters, resident ones first (words of those: region_words); their bytes.
+void parameters_assign(struct compilation *compilation, struct segment_plan *segment);
+enum systole_status parameters_fill(struct compilation *compilation, struct segment_plan *segment);
 
 // Shared by legalise and fuse: the window of a fully connected layer on a map of height x width x channels.
 // False: the three do not fit together, or the kernel is too large.

@@ -7,6 +7,8 @@
 #include "ir.h"
 #include "target.h"
 
+#define MOST_WORDS 0x0FFFFFFFu // that an address can name
+
 // Kernel rows in one reduction tile if the operation's input is packed; 0: it cannot be.
 static uint32_t packed_segments(const struct compilation *c, const struct operation *o) {
     const struct window *w = &o->window;
@@ -58,8 +60,8 @@ static bool rows_clash(uint32_t row_stride, uint32_t step, uint32_t count, uint3
 }
 
 // Largest demand on a storage's rows among its readers: rows read at once and words of each.
-static uint32_t spread_rows(const struct compilation *c, const struct segment_plan *segment, const struct storage *s,
-                            uint32_t stride) {
+uint32_t lay_out_spread_rows(const struct compilation *c, const struct segment_plan *segment, const struct storage *s,
+                             uint32_t stride) {
     uint32_t banks = c->target->banks;
     for (uint32_t attempt = 0; attempt < banks; attempt++) {
         bool clash = false;
@@ -144,11 +146,11 @@ static uint64_t lay_out_storage(const struct compilation *c, const struct segmen
     uint32_t tiles;
     if (should_pack(c, segment, s)) {
         p->layout = SYSTOLE_LAYOUT_PACKED;
-        p->row_stride = spread_rows(c, segment, s, ir_divide_up(e.width * e.channels, c->target->columns));
+        p->row_stride = lay_out_spread_rows(c, segment, s, ir_divide_up(e.width * e.channels, c->target->columns));
         tiles = 1;
     } else {
         p->layout = SYSTOLE_LAYOUT_TILED;
-        p->row_stride = s->linear ? e.width : spread_rows(c, segment, s, e.width);
+        p->row_stride = s->linear ? e.width : lay_out_spread_rows(c, segment, s, e.width);
         tiles = ir_divide_up(e.channels, c->target->columns);
     }
     uint64_t words = (uint64_t)e.height * p->row_stride * tiles;
@@ -183,22 +185,12 @@ static uint64_t lay_out_parameters(const struct compilation *c, const struct seg
     return words * ir_divide_up(w->output_channels, t->columns);
 }
 
+// What addresses cannot name.
 static void evict(struct compilation *c, uint32_t operator_index, int32_t tensor, uint64_t words) {
-    uint32_t limit = systole_target_words(c->target);
-    if (words > limit) {
-        c->evictions[operator_index] = (struct eviction){"scratchpad", tensor, (int64_t)words, limit};
+    if (words > MOST_WORDS) {
+        c->evictions[operator_index] = (struct eviction){"scratchpad", tensor, (int64_t)words, MOST_WORDS};
         c->again = true;
     }
-}
-
-// What no cutting of segments can help: operands, result and parameters of one operation.
-static void evict_large(struct compilation *c, const struct segment_plan *segment, const struct operation *o,
-                        uint64_t words) {
-    for (uint32_t k = 0; k < o->input_count; k++) {
-        words += segment->storages[ir_find_storage(segment, o->inputs[k].tensor)].words;
-    }
-    words += segment->storages[ir_find_storage(segment, o->output.tensor)].words;
-    evict(c, o->index, o->output.tensor, words);
 }
 
 enum systole_status pass_lay_out(struct compilation *c, struct segment_plan *segment) {
@@ -217,7 +209,7 @@ enum systole_status pass_lay_out(struct compilation *c, struct segment_plan *seg
     }
     for (uint32_t i = 0; i < segment->operation_count && !c->again; i++) {
         struct operation *o = &c->operations[segment->operations[i]];
-        evict_large(c, segment, o, lay_out_parameters(c, segment, o));
+        evict(c, o->index, o->output.tensor, lay_out_parameters(c, segment, o));
     }
     dump_storages(c, segment, "lay_out");
     return SYSTOLE_OK;

@@ -8,6 +8,8 @@
 #include "ir.h"
 #include "target.h"
 
+#define MOST_WORDS 0x0FFFFFFFu // that an address can name
+
 static void put_int32(uint8_t *bytes, int32_t value) {
     for (uint32_t i = 0; i < 4; i++) {
         bytes[i] = (uint8_t)((uint32_t)value >> (8 * i));
@@ -102,29 +104,38 @@ static void put_operation(const struct compilation *c, const struct operation *o
     }
 }
 
-enum systole_status pass_parameters(struct compilation *c, struct segment_plan *segment) {
+void parameters_assign(struct compilation *c, struct segment_plan *segment) {
     uint32_t align = c->target->weight_port_rows, columns = c->target->columns;
     uint64_t words = 0;
-    for (uint32_t i = 0; i < segment->operation_count; i++) {
-        struct operation *o = &c->operations[segment->operations[i]];
-        if (o->stream_words > 0) {
-            o->parameter_offset = (uint32_t)words;
-            words += ir_round_up(o->stream_words * ir_divide_up(o->window.output_channels, columns), align);
+    for (uint32_t streamed = 0; streamed < 2; streamed++) {
+        for (uint32_t i = 0; i < segment->operation_count; i++) {
+            struct operation *o = &c->operations[segment->operations[i]];
+            if (o->stream_words > 0 && o->streamed == (streamed == 1)) {
+                o->parameter_offset = (uint32_t)words;
+                words += ir_round_up(o->stream_words * ir_divide_up(o->window.output_channels, columns), align);
+            }
+        }
+        for (uint32_t i = 0; i < segment->storage_count && streamed == 0; i++) {
+            struct storage *s = &segment->storages[i];
+            if (s->is_constant) {
+                s->placement.address = (uint32_t)SYSTOLE_REGION_PARAMETERS << 28 | (uint32_t)words;
+                words += s->words;
+            }
+        }
+        if (streamed == 0) {
+            segment->region_words[SYSTOLE_REGION_PARAMETERS] = words > MOST_WORDS ? MOST_WORDS : (uint32_t)words;
         }
     }
-    for (uint32_t i = 0; i < segment->storage_count; i++) {
-        struct storage *s = &segment->storages[i];
-        if (s->is_constant) {
-            s->placement.address = (uint32_t)SYSTOLE_REGION_PARAMETERS << 28 | (uint32_t)words;
-            words += s->words;
-        }
-    }
+    segment->parameter_words = words > MOST_WORDS ? MOST_WORDS : (uint32_t)words;
+}
+
+enum systole_status parameters_fill(struct compilation *c, struct segment_plan *segment) {
+    uint32_t columns = c->target->columns;
     segment->parameters = NULL;
-    segment->parameter_words = words > systole_target_words(c->target) ? UINT32_MAX : (uint32_t)words;
-    if (segment->parameter_words == UINT32_MAX || words == 0) {
-        return SYSTOLE_OK; // allocate will see that it does not fit
+    if (segment->parameter_words == 0) {
+        return SYSTOLE_OK;
     }
-    segment->parameters = ir_allocate(c, (size_t)words, columns);
+    segment->parameters = ir_allocate(c, segment->parameter_words, columns);
     if (segment->parameters == NULL) {
         return ir_out_of_memory(c);
     }
@@ -143,4 +154,11 @@ enum systole_status pass_parameters(struct compilation *c, struct segment_plan *
         }
     }
     return SYSTOLE_OK;
+}
+
+enum systole_status pass_parameters(struct compilation *c, struct segment_plan *segment) {
+    parameters_assign(c, segment);
+    segment->parameters = NULL;
+    // Else allocate will see that they do not fit.
+    return segment->parameter_words <= systole_target_words(c->target) ? parameters_fill(c, segment) : SYSTOLE_OK;
 }

@@ -11,7 +11,7 @@
 #include "ir.h"
 #include "program/command_footprint.h"
 
-#define WINDOW 4u // operators from which commands may start at the same time
+#define WINDOW 4u // operators from which commands may start at the same time, where the segment says nothing else
 
 enum relation {
     RELATION_NONE,
@@ -60,14 +60,18 @@ static void relate(const struct segment_plan *segment, struct graph_of_commands 
 // The command of the window that can start first.
 static uint32_t choose(const struct segment_plan *segment, const struct graph_of_commands *g, uint32_t oldest,
                        const uint64_t free[SYSTOLE_UNITS]) {
-    uint32_t best = UINT32_MAX, last = g->nodes[oldest].operation + WINDOW;
+    uint32_t reach = segment->reach > 0 ? segment->reach : WINDOW;
+    uint32_t load_reach = segment->load_reach > reach ? segment->load_reach : reach;
+    uint32_t best = UINT32_MAX, last = g->nodes[oldest].operation + reach;
+    uint32_t last_load = g->nodes[oldest].operation + load_reach;
     uint64_t best_start = UINT64_MAX;
-    for (uint32_t i = oldest; i < g->count && g->nodes[i].operation < last; i++) {
+    for (uint32_t i = oldest; i < g->count && g->nodes[i].operation < last_load; i++) {
         const struct node *n = &g->nodes[i];
-        if (n->taken || n->blockers > 0) {
+        uint32_t unit = segment->commands[i].header.unit;
+        if (n->taken || n->blockers > 0 || (n->operation >= last && unit != SYSTOLE_UNIT_LOAD)) {
             continue;
         }
-        uint64_t unit_free = free[segment->commands[i].header.unit];
+        uint64_t unit_free = free[unit];
         uint64_t start = n->ready > unit_free ? n->ready : unit_free;
         if (start < best_start) {
             best = i;
@@ -176,6 +180,18 @@ static enum systole_status sort_commands(struct compilation *c, struct segment_p
     return SYSTOLE_OK;
 }
 
+// Transfers take as long as the link does.
+static struct systole_command_cycles cycles_of(const struct compilation *c, const struct systole_command *command) {
+    struct systole_command_cycles cycles = systole_command_cycles(c->target, command);
+    if (command->header.unit == SYSTOLE_UNIT_LOAD || command->header.unit == SYSTOLE_UNIT_STORE) {
+        uint64_t bytes = (uint64_t)command->body.transfer.words * c->target->columns;
+        uint64_t link = bytes * 1000 / c->target->link_millibytes_per_cycle;
+        cycles.occupancy = cycles.occupancy > link ? cycles.occupancy : link;
+        cycles.latency = cycles.latency > link ? cycles.latency : link;
+    }
+    return cycles;
+}
+
 enum systole_status pass_schedule(struct compilation *c, struct segment_plan *segment) {
     uint32_t count = segment->command_count;
     struct graph_of_commands g = {
@@ -189,7 +205,7 @@ enum systole_status pass_schedule(struct compilation *c, struct segment_plan *se
     }
     for (uint32_t i = 0; i < count; i++) {
         g.nodes[i].operation = segment->pieces[i].operation;
-        g.nodes[i].cycles = systole_command_cycles(c->target, &segment->commands[i]);
+        g.nodes[i].cycles = cycles_of(c, &segment->commands[i]);
         systole_command_footprint(c->target, &segment->commands[i], &g.nodes[i].footprint);
     }
     relate(segment, &g);

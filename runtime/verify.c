@@ -48,6 +48,41 @@ static bool box_fits(const struct systole_command_info *info, const struct systo
            info->c0 <= info->c1 && info->c1 <= p->channels;
 }
 
+// A tensor that is not whole in the scratchpad lies where its commands write it.
+static bool is_in_parts(const struct systole_placement *p) {
+    return p->address >> 28 >= SYSTOLE_REGION_HOST;
+}
+
+// The words that a command writes, as its box's pixels and channel tiles in order.
+struct walk {
+    uint32_t address, row_stride, tile_stride, pixel_stride, width;
+    bool matches; // as many pixels and tiles as the box
+};
+
+static struct walk walk_of(const struct systole_command *command, const struct systole_command_info *info,
+                           uint32_t columns) {
+    const struct systole_opcode_description *opcode = systole_describe_opcode(command->header.opcode);
+    uint32_t format = opcode != NULL ? opcode->format : SYSTOLE_FORMAT_NONE, height = 0, tiles = 0;
+    struct walk walk = {.matches = false};
+    if (format == SYSTOLE_FORMAT_WINDOW) {
+        const struct systole_window *w = &command->body.window;
+        walk = (struct walk){w->output_address,      w->output_row_stride, w->output_tile_stride,
+                             w->output_pixel_stride, w->output_width,      false};
+        height = w->output_height;
+        tiles = w->output_tiles;
+    } else if (format == SYSTOLE_FORMAT_ELEMENTWISE) {
+        const struct systole_elementwise *e = &command->body.elementwise;
+        walk = (struct walk){e->output_address,      e->output_row_stride, e->output_tile_stride,
+                             e->output_pixel_stride, e->width,             false};
+        height = e->height;
+        tiles = e->tiles;
+    }
+    uint64_t pixels = (uint64_t)(info->y1 - info->y0) * (info->x1 - info->x0);
+    walk.matches = pixels == (uint64_t)height * walk.width && info->c0 % columns == 0 &&
+                   (info->c1 - info->c0 + columns - 1) / columns == tiles && walk.address >> 28 < SYSTOLE_REGIONS;
+    return walk;
+}
+
 static void read_placements(struct session_verification *v, const struct systole_segment *segment) {
     memset(v->placements, 0, v->graph->tensor_count * sizeof(struct systole_placement *));
     for (uint32_t i = 0; i < segment->tensor_count; i++) {
@@ -65,7 +100,7 @@ static enum systole_status check_segment(struct systole_session *session, uint32
         if (io->tensor_index < 0 || (uint32_t)io->tensor_index >= v->graph->tensor_count ||
             !session_placement_fits(&v->graph->tensors[io->tensor_index], &io->placement,
                                     session->program->target.columns) ||
-            io->placement.address >> 28 >= SYSTOLE_REGIONS) {
+            (io->placement.address >> 28 >= SYSTOLE_REGIONS && io->placement.address != SYSTOLE_PLACED_IN_PARTS)) {
             return bad_program(session, index, "tensor", i, diagnostic);
         }
         v->tallies[io->tensor_index].on_device = true;
@@ -77,7 +112,10 @@ static enum systole_status check_segment(struct systole_session *session, uint32
             continue;
         }
         if ((uint32_t)info->tensor_index >= v->graph->tensor_count ||
-            (v->placements[info->tensor_index] != NULL && !box_fits(info, v->placements[info->tensor_index]))) {
+            (v->placements[info->tensor_index] != NULL &&
+             (!box_fits(info, v->placements[info->tensor_index]) ||
+              (is_in_parts(v->placements[info->tensor_index]) &&
+               !walk_of(&segment->commands[i], info, session->program->target.columns).matches)))) {
             return bad_program(session, index, "command", i, diagnostic);
         }
         v->tallies[info->tensor_index].is_observed |= v->transport != NULL && v->placements[info->tensor_index] != NULL;
@@ -220,6 +258,31 @@ static void compare_tiled_row(struct session_verification *v, const struct systo
     }
 }
 
+// A box where its command wrote it.
+static void compare_written(struct session_verification *v, const struct systole_command *command,
+                            const struct systole_command_info *info, const struct systole_placement *p,
+                            const struct systole_region_window *windows, const struct systole_retirement *retirement) {
+    uint32_t columns = v->session->program->target.columns, width = info->x1 - info->x0;
+    struct walk walk = walk_of(command, info, columns);
+    uint64_t base = (uint64_t)windows[walk.address >> 28].base + (walk.address & 0x0FFFFFFFu);
+    for (uint32_t c = info->c0; c < info->c1; c += columns) {
+        uint32_t lanes = info->c1 - c < columns ? info->c1 - c : columns;
+        uint64_t tile = base + (uint64_t)((c - info->c0) / columns) * walk.tile_stride;
+        for (uint64_t first = 0, all = (uint64_t)(info->y1 - info->y0) * width; first < all;) {
+            uint32_t x = (uint32_t)(first % walk.width), pixels = walk.width - x;
+            pixels = walk.pixel_stride != 1 ? 1 : pixels < CHUNK_WORDS ? pixels : CHUNK_WORDS;
+            if (!peek(v, tile + first / walk.width * walk.row_stride + (uint64_t)x * walk.pixel_stride, pixels)) {
+                return;
+            }
+            for (uint32_t i = 0; i < pixels; i++, first++) {
+                uint64_t y = info->y0 + first / width, column = info->x0 + first % width;
+                compare(v, info->tensor_index, (y * p->width + column) * p->channels + c,
+                        v->words + (size_t)i * columns, lanes, retirement);
+            }
+        }
+    }
+}
+
 // One row of a box in the packed layout: a run of bytes when the box has all channels.
 static void compare_packed_row(struct session_verification *v, const struct systole_command_info *info,
                                const struct systole_placement *p, uint64_t word, uint32_t y,
@@ -262,8 +325,13 @@ static void observe_retirement(void *context, const struct systole_retirement *r
     if (p == NULL) {
         return;
     }
-    uint64_t word = (uint64_t)running->request.windows[p->address >> 28].base + (p->address & 0x0FFFFFFFu);
-    for (uint32_t y = info->y0; y < info->y1; y++) {
+    bool in_parts = is_in_parts(p);
+    uint64_t word =
+        in_parts ? 0 : (uint64_t)running->request.windows[p->address >> 28].base + (p->address & 0x0FFFFFFFu);
+    if (in_parts) {
+        compare_written(v, &segment->commands[retirement->command], info, p, running->request.windows, retirement);
+    }
+    for (uint32_t y = info->y0; y < info->y1 && !in_parts; y++) {
         if (p->layout == SYSTOLE_LAYOUT_PACKED) {
             compare_packed_row(v, info, p, word, y, retirement);
         } else {

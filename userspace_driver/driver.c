@@ -170,14 +170,15 @@ static enum systole_status check_segment(const struct systole_driver *driver, co
     for (uint32_t i = 0; i < segment->input_count; i++) {
         const struct systole_placement *placement = &segment->inputs[i].placement;
         if (!inside(segment, placement->address, systole_placement_words(placement, columns),
-                    1u << SYSTOLE_REGION_INPUT)) {
+                    1u << SYSTOLE_REGION_INPUT | 1u << SYSTOLE_REGION_HOST)) {
             wrong = "an input";
         }
     }
     for (uint32_t i = 0; i < segment->output_count; i++) {
         const struct systole_placement *placement = &segment->outputs[i].placement;
         if (!inside(segment, placement->address, systole_placement_words(placement, columns),
-                    1u << SYSTOLE_REGION_OUTPUT | 1u << SYSTOLE_REGION_ACTIVATIONS | 1u << SYSTOLE_REGION_INPUT)) {
+                    1u << SYSTOLE_REGION_OUTPUT | 1u << SYSTOLE_REGION_ACTIVATIONS | 1u << SYSTOLE_REGION_INPUT |
+                        1u << SYSTOLE_REGION_HOST)) {
             wrong = "an output";
         }
     }

@@ -40,6 +40,11 @@ bool driver_upload(struct systole_driver *driver, struct driver_loaded *loaded) 
     return loaded->uploaded;
 }
 
+static uint8_t *host_bytes(const struct systole_driver *driver, const struct driver_request *request,
+                           uint32_t address) {
+    return request->host + (size_t)(address & 0x0fffffffu) * driver->target.columns;
+}
+
 // after_run: the run before uses the same input window.
 static bool queue_inputs(struct systole_driver *driver, struct driver_request *request, bool after_run) {
     struct driver_loaded *loaded = &driver->loaded[request->loaded];
@@ -53,10 +58,13 @@ static bool queue_inputs(struct systole_driver *driver, struct driver_request *r
     bool queued = true;
     for (uint32_t i = 0; i < loaded->segment->input_count && queued; i++) {
         const struct systole_placement *placement = &loaded->segment->inputs[i].placement;
-        queued =
-            write_words(driver, absolute(user->windows, placement->address), user->inputs[i],
-                        (size_t)systole_placement_words(placement, driver->target.columns) * driver->target.columns,
-                        after_run, request);
+        size_t bytes = (size_t)systole_placement_words(placement, driver->target.columns) * driver->target.columns;
+        if (placement->address >> 28 == SYSTOLE_REGION_HOST) { // load commands fetch it
+            memcpy(host_bytes(driver, request, placement->address), user->inputs[i], bytes);
+            continue;
+        }
+        queued = write_words(driver, absolute(user->windows, placement->address), user->inputs[i], bytes, after_run,
+                             request);
     }
     return queued;
 }
@@ -110,6 +118,9 @@ static bool queue_reads(struct systole_driver *driver, struct driver_request *re
     request->outputs_pending = 0;
     for (uint32_t i = 0; i < loaded->segment->output_count && queued; i++) {
         const struct systole_placement *placement = &loaded->segment->outputs[i].placement;
+        if (placement->address >> 28 == SYSTOLE_REGION_HOST) {
+            continue; // store commands bring it
+        }
         request->outputs_pending++;
         queued = driver_queue_read(driver, absolute(request->request->windows, placement->address),
                                    systole_placement_words(placement, columns) * columns, request->request->outputs[i],
@@ -135,13 +146,26 @@ static bool read_counters(struct systole_driver *driver, struct systole_request 
     return read;
 }
 
+static void copy_stored_outputs(const struct systole_driver *driver, const struct driver_request *request) {
+    const struct systole_segment *segment = driver->loaded[request->loaded].segment;
+    uint32_t columns = driver->target.columns;
+    for (uint32_t i = 0; i < segment->output_count; i++) {
+        const struct systole_placement *placement = &segment->outputs[i].placement;
+        if (placement->address >> 28 == SYSTOLE_REGION_HOST) {
+            memcpy(request->request->outputs[i], host_bytes(driver, request, placement->address),
+                   (size_t)systole_placement_words(placement, columns) * columns);
+        }
+    }
+}
+
 // True: the head is complete and gone.
 static bool finish_head(struct systole_driver *driver, struct driver_request *request) {
     const struct driver_loaded *loaded = &driver->loaded[request->loaded];
-    if (!request->run_complete || !request->reads_queued || request->outputs_pending != 0) {
+    if (!request->run_complete || !request->reads_queued || request->outputs_pending != 0 ||
+        request->stores_received != loaded->store_count) { // the last store may come behind the event
         return false;
     }
-    if (request->stores_received != loaded->store_count || driver_has_frames_of(driver, request)) {
+    if (driver_has_frames_of(driver, request)) {
         driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "run %u is said to be complete before it had all its data",
                     request->request->token);
         return false;
@@ -150,6 +174,7 @@ static bool finish_head(struct systole_driver *driver, struct driver_request *re
         return false;
     }
     driver->idle_failures = 0;
+    copy_stored_outputs(driver, request);
     driver_finish(driver, request, SYSTOLE_OK, NULL);
     return true;
 }

@@ -145,6 +145,10 @@ void systole_command_footprint(const struct systole_target *target, const struct
     case SYSTOLE_FORMAT_TRANSFER:
         add_run(footprint, command->header.opcode == SYSTOLE_OPCODE_LOAD, "address", command->body.transfer.address,
                 command->body.transfer.words);
+        if (command->body.transfer.host_address >> 28 == SYSTOLE_REGION_HOST) { // parameters only are read
+            add_run(footprint, command->header.opcode == SYSTOLE_OPCODE_STORE, "host_address",
+                    command->body.transfer.host_address, command->body.transfer.words);
+        }
         break;
     case SYSTOLE_FORMAT_WINDOW:
         window_footprint(target, command, footprint);

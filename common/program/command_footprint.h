@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Which scratchpad words a command reads and writes. The compiler puts tokens between commands that touch the same
+// Which words a command reads and writes, of the scratchpad and of region host. The compiler puts tokens between commands that touch the same
 // words; the verifier checks that it did. Both ask here.
 #ifndef SYSTOLE_COMMAND_FOOTPRINT_H
 #define SYSTOLE_COMMAND_FOOTPRINT_H

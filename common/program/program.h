@@ -16,6 +16,10 @@ enum systole_layout {
     SYSTOLE_LAYOUT_PACKED, // element (y, x, c): byte y*row_stride*columns + x*channels + c
 };
 
+// Address of a tensor that never is whole on the device: the commands that write its boxes say where those lie. What is
+// in region host lies there whole; its boxes on the device are where their commands write them, too.
+#define SYSTOLE_PLACED_IN_PARTS 0xF0000000u
+
 // Where a tensor lies on the device. A tensor of any rank is height x width x channels: channels the last dimension,
 // width the one before, height the product of the rest (missing ones are 1). Lanes and bytes that hold no element
 // have no defined value and are never used.

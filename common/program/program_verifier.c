@@ -171,13 +171,17 @@ static enum systole_status check_hazards(struct checker *checker, uint32_t index
 }
 
 static enum systole_status check_placement(const struct checker *checker, const char *what, uint32_t index,
-                                           const struct systole_segment_io *io) {
+                                           const struct systole_segment_io *io, bool may_lie_in_parts) {
     const struct systole_placement *p = &io->placement;
     uint64_t columns = checker->program->target.columns;
     uint32_t region = p->address >> 28;
+    bool in_parts = may_lie_in_parts && p->address == SYSTOLE_PLACED_IN_PARTS;
     if (io->tensor_index < 0 || p->layout > SYSTOLE_LAYOUT_PACKED || p->is_unsigned > 1 || p->height == 0 ||
-        p->width == 0 || p->channels == 0 || region >= SCRATCHPAD_REGIONS) {
+        p->width == 0 || p->channels == 0 || (region > SYSTOLE_REGION_HOST && !in_parts)) {
         return refuse_segment(checker, "%s %u (tensor %d) has a placement that is none", what, index, io->tensor_index);
+    }
+    if (in_parts) {
+        return SYSTOLE_OK;
     }
     // Every factor is below 2^32, so sums of two products and a word fit.
     uint64_t row_bytes = (uint64_t)p->width * p->channels;
@@ -203,13 +207,13 @@ static enum systole_status check_placements(const struct checker *checker) {
     const struct systole_segment *segment = checker->segment;
     enum systole_status status = SYSTOLE_OK;
     for (uint32_t i = 0; i < segment->input_count && status == SYSTOLE_OK; i++) {
-        status = check_placement(checker, "input", i, &segment->inputs[i]);
+        status = check_placement(checker, "input", i, &segment->inputs[i], false);
     }
     for (uint32_t i = 0; i < segment->output_count && status == SYSTOLE_OK; i++) {
-        status = check_placement(checker, "output", i, &segment->outputs[i]);
+        status = check_placement(checker, "output", i, &segment->outputs[i], false);
     }
     for (uint32_t i = 0; i < segment->tensor_count && status == SYSTOLE_OK; i++) {
-        status = check_placement(checker, "tensor", i, &segment->tensors[i]);
+        status = check_placement(checker, "tensor", i, &segment->tensors[i], true);
     }
     return status;
 }

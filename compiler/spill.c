@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Plans for segments that do not fit (spill.h). What may stay is tried in several sizes: how large a map may be to be
+// whole in the scratchpad between groups, how many words of parameters are resident. For each the cheapest way to cut
+// the operations into groups is found by dynamic programming over the places where a group may end: a group takes the
+// fewest stripes with which its maps fit, and costs the cycles of its units and of the link. Of the plans that look
+// best the commands are made, and the cycle model decides.
+#include "spill.h"
+
+#include <string.h>
+
+#include "target.h"
+
+#define LONGEST_GROUP 24u
+#define COMMAND_CYCLES 60u       // that a command's latency and tokens cost beside its work
+#define PLANS_TRIED 6u           // of which commands are made
+#define PAIR_BUDGET 24000000ull  // pairs of commands that may be looked at on the way
+#define SHRINKS 4u
+#define WIDEST_COPY 65535u
+
+struct planner {
+    struct compilation *c;
+    struct segment_plan *segment;
+    uint32_t *producer, *reader; // positions of a storage's producer and last reader; producer SPILL_NONE: none inside
+    uint32_t whole_limit;        // larger maps are not whole between groups
+    uint32_t resident_words;     // of parameters
+    uint32_t budget;             // words for maps and streamed parameters
+    uint32_t chunk_words;
+    uint32_t fixed_words; // of inputs and outputs
+};
+
+// What a group costs.
+struct estimate {
+    bool fits;
+    uint32_t stripes;
+    uint64_t cycles, link_in, link_out, commands, memory;
+};
+
+static const struct operation *operation_at(const struct planner *p, uint32_t position) {
+    return &p->c->operations[p->segment->operations[position]];
+}
+
+// ---- Homes.
+
+static bool is_fixed(const struct planner *p, const struct storage *s) {
+    return s->is_constant || ((s->is_input || s->is_output) && s->words <= p->whole_limit);
+}
+
+static uint8_t home_of(const struct planner *p, uint32_t storage, uint32_t first, uint32_t last) {
+    const struct storage *s = &p->segment->storages[storage];
+    if (is_fixed(p, s)) {
+        return HOME_FIXED;
+    }
+    if (s->is_input || s->is_output) {
+        return HOME_HOST;
+    }
+    if (p->producer[storage] != SPILL_NONE && p->producer[storage] >= first && p->reader[storage] < last) {
+        return HOME_STRIPES;
+    }
+    return s->words <= p->whole_limit ? HOME_WHOLE : HOME_HOST;
+}
+
+// Words of whole maps that exist while operations first .. last-1 run.
+static uint64_t whole_words(const struct planner *p, uint32_t first, uint32_t last) {
+    uint64_t words = 0;
+    for (uint32_t i = 0; i < p->segment->storage_count; i++) {
+        bool lives = p->producer[i] != SPILL_NONE && p->producer[i] < last && p->reader[i] >= first;
+        if (lives && home_of(p, i, first, last) == HOME_WHOLE) {
+            words += p->segment->storages[i].words;
+        }
+    }
+    return words;
+}
+
+// ---- Cost of a group.
+
+static uint64_t most(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+static uint64_t work(const struct planner *p, const struct operation *o, uint64_t rows, uint32_t unit_cycles[3]) {
+    const struct systole_target *t = p->c->target;
+    const struct window *w = &o->window;
+    uint64_t pixels = rows * w->output_width, tiles = ir_divide_up(w->output_channels, t->columns), cycles, unit = 2;
+    if (o->kind == OPERATION_CONV) {
+        cycles = tiles * o->reduction_tiles * most(pixels, o->tile_rows / t->weight_port_rows);
+        unit = 0;
+    } else if (ir_is_window(o->kind)) {
+        uint64_t taps = (uint64_t)w->kernel_height * w->kernel_width;
+        cycles = tiles * most(pixels * ((taps + t->taps - 1) / t->taps), o->stream_words);
+        unit = 1;
+    } else {
+        cycles = tiles * pixels;
+    }
+    unit_cycles[unit] += (uint32_t)cycles;
+    return cycles;
+}
+
+static uint64_t link_cycles(const struct planner *p, uint64_t words) {
+    return words * p->c->target->columns * 1000 / p->c->target->link_millibytes_per_cycle;
+}
+
+static bool reads(const struct planner *p, uint32_t position, uint32_t storage) {
+    const struct operation *o = operation_at(p, position);
+    int32_t tensor = p->segment->storages[storage].tensor;
+    for (uint32_t k = 0; k < o->input_count; k++) {
+        if (o->inputs[k].tensor == tensor) {
+            return true;
+        }
+    }
+    return o->output.tensor == tensor;
+}
+
+// Most words of stripes and parameters at one time, of maps that are computed whole: those that live with one operation.
+static uint64_t memory_of_whole(const struct planner *p, uint32_t first, uint32_t last,
+                                const struct stripe_shape *shape) {
+    uint64_t largest = 0;
+    for (uint32_t i = first; i < last; i++) {
+        const struct operation *o = operation_at(p, i);
+        uint64_t words = 0;
+        for (uint32_t k = 0; k < shape->count; k++) {
+            uint32_t storage = shape->rows[k].storage, begin = last, end = first;
+            uint8_t home = home_of(p, storage, first, last);
+            for (uint32_t n = first; n < last && home != HOME_FIXED && home != HOME_WHOLE; n++) {
+                if (reads(p, n, storage)) {
+                    begin = n < begin ? n : begin;
+                    end = n;
+                }
+            }
+            words += begin <= i && i <= end ? stripe_words(&p->segment->storages[storage], shape->rows[k].hi[0]) : 0;
+        }
+        if (o->streamed) {
+            uint64_t chunk = (uint64_t)stripe_chunk_tiles(p->c, o, p->chunk_words) * o->stream_words;
+            uint64_t all = stripe_parameter_words(p->c, o);
+            words += all < 2 * chunk ? all : 2 * chunk;
+        }
+        largest = most(largest, words);
+    }
+    return largest;
+}
+
+static uint64_t memory_of_stripes(const struct planner *p, uint32_t first, uint32_t last,
+                                  const struct stripe_shape *shape) {
+    uint64_t words = 0;
+    for (uint32_t k = 0; k < shape->count; k++) {
+        const struct stripe_rows *rows = &shape->rows[k];
+        const struct storage *s = &p->segment->storages[rows->storage];
+        uint8_t home = home_of(p, rows->storage, first, last);
+        uint64_t largest = 0, old = 0;
+        for (uint32_t i = 0; i < shape->stripes && (home == HOME_STRIPES || home == HOME_HOST); i++) {
+            uint32_t before = stripe_before(rows->hi, i);
+            if (rows->hi[i] > before) {
+                uint64_t size = stripe_words(s, rows->hi[i] - rows->lo[i]);
+                largest = most(largest, size + (rows->lo[i] < before || home == HOME_HOST ? old : 0));
+                old = size;
+                if (rows->lo[i] < before && s->placement.row_stride > WIDEST_COPY) {
+                    return UINT32_MAX;
+                }
+            }
+        }
+        words += largest;
+    }
+    for (uint32_t i = first; i < last; i++) {
+        words += operation_at(p, i)->streamed ? stripe_parameter_words(p->c, operation_at(p, i)) : 0;
+    }
+    return words;
+}
+
+// A single operation may load its parameters again for each stripe.
+static bool holds(const struct planner *p, uint32_t first, uint32_t last, uint32_t stripes, uint32_t position) {
+    const struct operation *o = operation_at(p, position);
+    return stripes > 1 && o->streamed && (last - first > 1 || stripe_parameter_words(p->c, o) <= p->budget / 2);
+}
+
+static void add_work(const struct planner *p, uint32_t first, uint32_t last, const struct stripe_shape *shape,
+                     struct estimate *e) {
+    uint32_t units[3] = {0, 0, 0};
+    for (uint32_t k = 0; k < shape->count; k++) {
+        const struct stripe_rows *rows = &shape->rows[k];
+        const struct storage *s = &p->segment->storages[rows->storage];
+        uint8_t home = home_of(p, rows->storage, first, last);
+        for (uint32_t i = 0; i < shape->stripes && (home == HOME_STRIPES || home == HOME_HOST); i++) {
+            uint32_t before = stripe_before(rows->hi, i);
+            if (rows->hi[i] == before) {
+                continue;
+            }
+            if (rows->lo[i] < before) {
+                units[2] += (before - rows->lo[i]) * s->placement.row_stride;
+                e->commands++;
+            }
+            if (home == HOME_HOST) {
+                uint64_t *link = rows->is_made ? &e->link_out : &e->link_in;
+                *link += link_cycles(p, stripe_words(s, rows->hi[i] - before));
+                e->commands++;
+            }
+        }
+    }
+    for (uint32_t i = first; i < last; i++) {
+        const struct operation *o = operation_at(p, i);
+        const struct stripe_rows *out = stripe_find(shape, ir_find_storage(p->segment, o->output.tensor));
+        uint32_t pieces = 0;
+        for (uint32_t s = 0; s < shape->stripes; s++) {
+            uint32_t rows = out->hi[s] - stripe_before(out->hi, s);
+            if (rows > 0) {
+                (void)work(p, o, rows, units);
+                pieces++;
+            }
+        }
+        uint64_t parameters = o->streamed ? link_cycles(p, stripe_parameter_words(p->c, o)) : 0;
+        bool again = !holds(p, first, last, shape->stripes, i);
+        uint32_t tiles = ir_divide_up(o->window.output_channels, p->c->target->columns), chunks = 1;
+        if (o->streamed && again) {
+            chunks = ir_divide_up(tiles, stripe_chunk_tiles(p->c, o, p->chunk_words));
+        }
+        e->link_in += again && shape->stripes > 1 ? parameters * shape->stripes : parameters;
+        e->commands += shape->stripes > 1 ? (uint64_t)pieces * chunks : 4;
+        e->commands += o->streamed ? chunks : 0;
+    }
+    uint64_t sum = (uint64_t)units[0] + units[1] + units[2];
+    uint64_t largest = most(units[0], most(units[1], units[2]));
+    e->cycles = largest + (sum - largest) / 4 + e->commands * COMMAND_CYCLES;
+}
+
+static struct estimate estimate_group(const struct planner *p, uint32_t first, uint32_t last, uint32_t stripes) {
+    struct estimate e = {.stripes = stripes};
+    struct stripe_shape shape;
+    struct arena_mark mark = ir_mark(p->c);
+    if (stripe_shape(p->c, p->segment, first, last, stripes, &shape)) {
+        e.memory = stripes == 1 ? memory_of_whole(p, first, last, &shape) : memory_of_stripes(p, first, last, &shape);
+        if (last - first == 1 && stripes > 1 && !holds(p, first, last, stripes, first)) {
+            const struct operation *o = operation_at(p, first);
+            uint64_t chunk = (uint64_t)stripe_chunk_tiles(p->c, o, p->chunk_words) * o->stream_words;
+            e.memory -= o->streamed ? stripe_parameter_words(p->c, o) : 0;
+            e.memory += o->streamed ? 2 * chunk : 0;
+        }
+        e.memory += whole_words(p, first, last);
+        e.fits = e.memory <= p->budget;
+        if (e.fits) {
+            add_work(p, first, last, &shape, &e);
+        }
+    }
+    ir_release(p->c, mark);
+    return e;
+}
+
+// The fewest stripes with which a group fits.
+static struct estimate cheapest_stripes(const struct planner *p, uint32_t first, uint32_t last) {
+    bool can_cut = true;
+    for (uint32_t i = first; i < last; i++) {
+        can_cut = can_cut && stripe_can_cut(p->segment, operation_at(p, i));
+    }
+    const struct operation *o = operation_at(p, last - 1);
+    uint32_t rows = p->segment->storages[ir_find_storage(p->segment, o->output.tensor)].placement.height, tried = 0;
+    struct estimate best = {.fits = false};
+    for (uint32_t height = rows; height > 0; height = height > 4 ? height * 3 / 4 : height - 1) {
+        uint32_t stripes = ir_divide_up(rows, height);
+        if (stripes == tried || (stripes > 1 && !can_cut)) {
+            continue;
+        }
+        tried = stripes;
+        best = estimate_group(p, first, last, stripes);
+        if (best.fits) {
+            break;
+        }
+    }
+    return best;
+}
+
+// ---- Groups of a segment.
+
+static uint64_t total_cost(uint64_t cycles, uint64_t link_in, uint64_t link_out) {
+    uint64_t link = most(link_in, link_out);
+    return most(cycles, link) + (cycles < link ? cycles : link) / 4;
+}
+
+struct path {
+    bool reached;
+    uint32_t from;
+    struct estimate group, sum;
+};
+
+// False: some operation does not fit by itself; *culprit says which.
+static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan, struct estimate *sum,
+                                      uint32_t *culprit, uint64_t *needed) {
+    uint32_t count = p->segment->operation_count;
+    struct path *paths = ir_allocate(p->c, count + 1, sizeof *paths);
+    plan->groups = ir_allocate(p->c, count, sizeof *plan->groups);
+    plan->homes = ir_allocate(p->c, p->segment->storage_count, sizeof *plan->homes);
+    if (paths == NULL || plan->groups == NULL || plan->homes == NULL) {
+        return ir_out_of_memory(p->c);
+    }
+    *culprit = SPILL_NONE;
+    paths[0].reached = true;
+    for (uint32_t first = 0; first < count; first++) {
+        for (uint32_t last = first + 1; paths[first].reached && last <= count && last - first <= LONGEST_GROUP; last++) {
+            struct estimate e = cheapest_stripes(p, first, last);
+            if (!e.fits) {
+                if (last == first + 1) {
+                    *culprit = first;
+                    *needed = e.memory;
+                }
+                if (last - first > 3) {
+                    break; // longer ones need more
+                }
+                continue;
+            }
+            struct path next = {.reached = true, .from = first, .group = e, .sum = paths[first].sum};
+            next.sum.cycles += e.cycles;
+            next.sum.link_in += e.link_in;
+            next.sum.link_out += e.link_out;
+            next.sum.commands += e.commands;
+            uint64_t cost = next.sum.cycles + next.sum.link_in + next.sum.link_out;
+            const struct estimate *old = &paths[last].sum;
+            if (!paths[last].reached || cost < old->cycles + old->link_in + old->link_out) {
+                paths[last] = next;
+            }
+        }
+    }
+    plan->group_count = 0;
+    if (!paths[count].reached) {
+        return SYSTOLE_OK;
+    }
+    *culprit = SPILL_NONE;
+    *sum = paths[count].sum;
+    for (uint32_t at = count; at > 0; at = paths[at].from) {
+        plan->group_count++;
+    }
+    for (uint32_t at = count, g = plan->group_count; at > 0; at = paths[at].from) {
+        struct spill_group *group = &plan->groups[--g];
+        *group = (struct spill_group){.first = paths[at].from, .last = at, .stripes = paths[at].group.stripes};
+        group->holds = ir_allocate(p->c, at - group->first, sizeof *group->holds);
+        if (group->holds == NULL) {
+            return ir_out_of_memory(p->c);
+        }
+        for (uint32_t i = group->first; i < at; i++) {
+            group->holds[i - group->first] = holds(p, group->first, at, group->stripes, i);
+        }
+        for (uint32_t s = 0; s < p->segment->storage_count; s++) {
+            bool inside = p->producer[s] != SPILL_NONE && p->producer[s] >= group->first && p->producer[s] < at;
+            plan->homes[s] = inside ? home_of(p, s, group->first, at) : plan->homes[s];
+        }
+    }
+    for (uint32_t s = 0; s < p->segment->storage_count; s++) {
+        plan->homes[s] = p->producer[s] == SPILL_NONE ? home_of(p, s, 0, 0) : plan->homes[s];
+    }
+    plan->chunk_words = p->chunk_words;
+    return SYSTOLE_OK;
+}
+
+// ---- Layouts and parameters.
+
+static bool is_packed(const struct storage *s) {
+    return s->placement.layout == SYSTOLE_LAYOUT_PACKED;
+}
+
+// Rows with all their channel tiles one behind the other, so that rows are a run of words.
+static void lay_out_rows(const struct planner *p) {
+    for (uint32_t i = 0; i < p->segment->storage_count; i++) {
+        struct storage *s = &p->segment->storages[i];
+        struct systole_placement *q = &s->placement;
+        uint32_t tiles = ir_divide_up(q->channels, p->c->target->columns);
+        if (is_packed(s) || (s->linear && tiles > 1)) {
+            continue;
+        }
+        uint32_t row = s->linear ? q->width : lay_out_spread_rows(p->c, p->segment, s, tiles * q->width);
+        q->row_stride = row;
+        q->tile_stride = tiles == 1 ? row : q->width;
+        s->words = q->height * row;
+    }
+    for (uint32_t i = 0; i < p->segment->storage_count; i++) {
+        if (is_packed(&p->segment->storages[i])) {
+            p->segment->storages[i].placement.tile_stride = p->segment->storages[i].placement.row_stride;
+        }
+    }
+}
+
+static void find_users(const struct planner *p) {
+    for (uint32_t i = 0; i < p->segment->storage_count; i++) {
+        p->producer[i] = SPILL_NONE;
+        p->reader[i] = 0;
+    }
+    for (uint32_t i = 0; i < p->segment->operation_count; i++) {
+        const struct operation *o = operation_at(p, i);
+        for (uint32_t k = 0; k < o->input_count; k++) {
+            p->reader[ir_find_storage(p->segment, o->inputs[k].tensor)] = i;
+        }
+        uint32_t out = ir_find_storage(p->segment, o->output.tensor);
+        p->producer[out] = p->producer[out] == SPILL_NONE ? i : p->producer[out];
+        p->reader[out] = i > p->reader[out] ? i : p->reader[out];
+    }
+}
+
+// The last operations have most parameters and least to do meanwhile: theirs stay.
+static void choose_residents(const struct planner *p) {
+    uint32_t left = p->resident_words;
+    for (uint32_t i = p->segment->operation_count; i-- > 0;) {
+        struct operation *o = &p->c->operations[p->segment->operations[i]];
+        uint32_t words = ir_round_up(stripe_parameter_words(p->c, o), p->c->target->weight_port_rows);
+        o->streamed = o->stream_words > 0 && words > left;
+        left -= o->stream_words > 0 && !o->streamed ? words : 0;
+    }
+}
+
+// Regions input, output and host.
+static void place_fixed(struct planner *p) {
+    uint64_t words[SYSTOLE_REGIONS] = {0};
+    uint32_t banks = p->c->target->banks;
+    for (uint32_t i = 0; i < p->segment->storage_count; i++) {
+        struct storage *s = &p->segment->storages[i];
+        if (s->is_constant) {
+            continue;
+        }
+        // Whether a map between operations goes to the host is decided later; room there costs nothing.
+        uint32_t region = !is_fixed(p, s) ? SYSTOLE_REGION_HOST
+                          : s->is_output  ? SYSTOLE_REGION_OUTPUT
+                                          : SYSTOLE_REGION_INPUT;
+        s->placement.address = region << 28 | (uint32_t)words[region];
+        words[region] += ir_round_up(s->words, banks);
+    }
+    for (uint32_t r = SYSTOLE_REGION_INPUT; r <= SYSTOLE_REGION_HOST; r++) {
+        p->segment->region_words[r] = words[r] > 0x0FFFFFFFu ? 0x0FFFFFFFu : (uint32_t)words[r];
+    }
+    p->fixed_words = p->segment->region_words[SYSTOLE_REGION_INPUT] + p->segment->region_words[SYSTOLE_REGION_OUTPUT];
+}
+
+// ---- Search.
+
+struct option {
+    uint32_t whole_limit, resident_words;
+    uint64_t cost; // UINT64_MAX: it does not fit
+    uint64_t commands;
+};
+
+static enum systole_status set_option(struct planner *p, const struct option *option, uint64_t commands,
+                                      uint32_t shrink) {
+    struct segment_plan *segment = p->segment;
+    uint32_t total = systole_target_words(p->c->target), banks = p->c->target->banks;
+    p->whole_limit = option->whole_limit;
+    p->resident_words = option->resident_words;
+    memset(segment->region_words, 0, sizeof segment->region_words);
+    choose_residents(p);
+    parameters_assign(p->c, segment);
+    place_fixed(p);
+    uint64_t program = commands * SYSTOLE_COMMAND_BYTES / p->c->target->columns;
+    uint64_t used = program + p->fixed_words + segment->region_words[SYSTOLE_REGION_PARAMETERS] + 8ull * banks;
+    p->budget = used < total ? (uint32_t)(total - used) : 0;
+    p->budget -= p->budget / 12 * shrink;
+    p->chunk_words = p->budget / 8;
+    return SYSTOLE_OK;
+}
+
+// The groups of an option with room for as many commands as they take.
+static enum systole_status plan_option(struct planner *p, struct option *option, uint32_t shrink,
+                                       struct spill_plan *plan, uint32_t *culprit, uint64_t *needed) {
+    struct estimate sum = {0};
+    uint64_t commands = option->commands > 0 ? option->commands : 4ull * p->segment->operation_count;
+    enum systole_status status = SYSTOLE_OK;
+    option->cost = UINT64_MAX;
+    for (uint32_t attempt = 0; attempt < 4 && status == SYSTOLE_OK; attempt++) {
+        status = set_option(p, option, commands, shrink);
+        status = status == SYSTOLE_OK ? cut_groups(p, plan, &sum, culprit, needed) : status;
+        if (status != SYSTOLE_OK || plan->group_count == 0) {
+            return status;
+        }
+        if (sum.commands <= commands) {
+            option->cost = total_cost(sum.cycles, sum.link_in, sum.link_out);
+            option->commands = commands;
+            return status;
+        }
+        commands = sum.commands + sum.commands / 16;
+    }
+    return status;
+}
+
+static enum systole_status try_option(struct planner *p, struct option *option, struct segment_plan *best,
+                                      bool *streamed, uint64_t *pairs) {
+    struct spill_plan plan;
+    uint32_t culprit;
+    uint64_t needed;
+    bool fits = false;
+    enum systole_status status = SYSTOLE_OK;
+    struct segment_plan candidate = *p->segment;
+    for (uint32_t shrink = 0; shrink < SHRINKS && status == SYSTOLE_OK && !fits; shrink++) {
+        status = plan_option(p, option, shrink, &plan, &culprit, &needed);
+        if (status != SYSTOLE_OK || plan.group_count == 0) {
+            return status;
+        }
+        candidate = *p->segment;
+        candidate.storages = ir_allocate(p->c, candidate.storage_count, sizeof *candidate.storages);
+        if (candidate.storages == NULL) {
+            return ir_out_of_memory(p->c);
+        }
+        memcpy(candidate.storages, p->segment->storages, candidate.storage_count * sizeof *candidate.storages);
+        status = stream_segment(p->c, &candidate, &plan, &fits);
+    }
+    if (status == SYSTOLE_OK && fits) {
+        status = pass_schedule(p->c, &candidate);
+        *pairs += (uint64_t)candidate.command_count * candidate.command_count / 2;
+    }
+    if (status == SYSTOLE_OK && fits) {
+        status = pass_estimate(p->c, &candidate);
+    }
+    if (status == SYSTOLE_OK && fits && candidate.cycles < best->cycles) {
+        *best = candidate;
+        for (uint32_t i = 0; i < candidate.operation_count; i++) {
+            streamed[i] = operation_at(p, i)->streamed;
+        }
+    }
+    return status;
+}
+
+static void sort_options(struct option *options, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++) {
+        struct option moved = options[i];
+        uint32_t at = i;
+        for (; at > 0 && options[at - 1].cost > moved.cost; at--) {
+            options[at] = options[at - 1];
+        }
+        options[at] = moved;
+    }
+}
+
+enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
+                                  uint64_t *needed) {
+    static const uint32_t sixteenths_whole[] = {8, 6, 4, 2, 1, 0}, sixteenths_resident[] = {0, 2, 4, 6, 8, 10, 12};
+    enum { WHOLE = sizeof sixteenths_whole / 4, RESIDENT = sizeof sixteenths_resident / 4 };
+    struct option options[WHOLE * RESIDENT];
+    struct planner p = {
+        .c = c,
+        .segment = segment,
+        .producer = ir_allocate(c, segment->storage_count, sizeof *p.producer),
+        .reader = ir_allocate(c, segment->storage_count, sizeof *p.reader),
+    };
+    bool *streamed = ir_allocate(c, segment->operation_count, sizeof *streamed);
+    uint32_t total = systole_target_words(c->target), count = 0;
+    if (p.producer == NULL || p.reader == NULL || streamed == NULL) {
+        return ir_out_of_memory(c);
+    }
+    segment->fits = false;
+    segment->spills = true;
+    lay_out_rows(&p);
+    find_users(&p);
+    enum systole_status status = SYSTOLE_OK;
+    *culprit = SPILL_NONE;
+    for (uint32_t w = 0; w < WHOLE && status == SYSTOLE_OK; w++) {
+        for (uint32_t r = 0; r < RESIDENT && status == SYSTOLE_OK; r++) {
+            struct option option = {.whole_limit = total / 16 * sixteenths_whole[w],
+                                    .resident_words = total / 16 * sixteenths_resident[r]};
+            struct spill_plan plan;
+            uint32_t found = SPILL_NONE;
+            status = plan_option(&p, &option, 0, &plan, &found, needed);
+            options[count] = option;
+            count += option.cost != UINT64_MAX ? 1 : 0;
+            if (sixteenths_whole[w] == 0 && r == 0) {
+                *culprit = found; // with the most room
+            }
+        }
+    }
+    sort_options(options, count);
+    struct segment_plan best = {.cycles = UINT64_MAX};
+    uint64_t pairs = 0;
+    for (uint32_t i = 0; i < count && status == SYSTOLE_OK; i++) {
+        if (best.cycles == UINT64_MAX || (i < PLANS_TRIED && pairs < PAIR_BUDGET)) {
+            status = try_option(&p, &options[i], &best, streamed, &pairs);
+        }
+    }
+    if (status != SYSTOLE_OK || best.cycles == UINT64_MAX) {
+        return status;
+    }
+    *segment = best;
+    segment->fits = true;
+    for (uint32_t i = 0; i < segment->operation_count; i++) {
+        c->operations[segment->operations[i]].streamed = streamed[i];
+    }
+    parameters_assign(c, segment);
+    return parameters_fill(c, segment);
+}

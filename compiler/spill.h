@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Segments that do not fit into the scratchpad. Their operations run in groups of consecutive ones; a group is computed
+// stripe by stripe, and what only its own operations read never is whole. What crosses the border of a group is whole
+// in the scratchpad or lies in region host; parameters that are not resident are loaded when their turn comes.
+#ifndef SYSTOLE_SPILL_H
+#define SYSTOLE_SPILL_H
+
+#include "ir.h"
+
+enum spill_home {
+    HOME_STRIPES,  // never whole: stripes of the group that makes and reads it
+    HOME_WHOLE,    // in the scratchpad from its producer to its last reader
+    HOME_HOST,     // in region host; stripes of it in the scratchpad
+    HOME_FIXED,    // in the scratchpad all the time: regions input, output, parameters
+};
+
+struct spill_group {
+    uint32_t first, last; // positions of its operations in the segment; `last` is behind
+    uint32_t stripes;     // 1: all maps whole
+    bool *holds;          // one an operation: its parameters stay from the first stripe to the last
+};
+
+struct spill_plan {
+    struct spill_group *groups;
+    uint32_t group_count;
+    uint8_t *homes;       // enum spill_home, one a storage
+    uint32_t chunk_words; // a load of parameters is not larger if it can be cut
+};
+
+// Which rows of a storage a group needs, stripe by stripe. Rows are counted over all images.
+struct stripe_rows {
+    uint32_t storage;
+    bool is_made;      // by the group
+    uint32_t *lo, *hi; // stripe s holds rows lo[s] .. hi[s]-1; those from hi[s-1] on are new in it
+};
+struct stripe_shape {
+    uint32_t stripes;
+    struct stripe_rows *rows;
+    uint32_t count;
+};
+
+// stripe.c: geometry.
+#define SPILL_NONE UINT32_MAX
+// Whether the rows of an operation's output can be computed apart.
+bool stripe_can_cut(const struct segment_plan *segment, const struct operation *o);
+// Rows of an operand that output rows r0 .. r1-1 read.
+void stripe_needs(const struct segment_plan *segment, const struct operation *o, uint32_t operand, uint32_t r0,
+                  uint32_t r1, uint32_t *lo, uint32_t *hi);
+// The rows of all storages of operations first .. last-1; false: no memory.
+bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uint32_t first, uint32_t last,
+                  uint32_t stripes, struct stripe_shape *shape);
+const struct stripe_rows *stripe_find(const struct stripe_shape *shape, uint32_t storage);
+uint32_t stripe_before(const uint32_t *rows, uint32_t stripe); // rows[stripe - 1], 0 for the first
+uint32_t stripe_words(const struct storage *storage, uint32_t rows);
+uint32_t stripe_parameter_words(const struct compilation *c, const struct operation *o); // all tiles
+uint32_t stripe_chunk_tiles(const struct compilation *c, const struct operation *o, uint32_t chunk_words);
+
+// spill.c
+// Plans a segment and makes its commands with tokens and cycles. False in segment->fits: it cannot be done; *culprit is
+// then the position of an operation that does not fit alone, or SPILL_NONE.
+enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
+                                  uint64_t *needed);
+
+// stream.c: a plan's commands in an order that is right by itself, memory for what they use, the commands.
+// Sizes of regions parameters, input, output and host are known; *fits: the rest was enough for program and maps.
+enum systole_status stream_segment(struct compilation *c, struct segment_plan *segment, const struct spill_plan *plan,
+                                   bool *fits);
+
+#endif

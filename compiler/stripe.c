@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Which rows a stripe needs. Going from the last operation of a group to the first, each stripe of an output says how
+// far its inputs must have come (hi); the next row that a reader will compute says what must be kept of the stripe
+// before (lo). So each row is computed, or loaded, exactly once: rows that the next stripe reads again are copied.
+#include "spill.h"
+
+static const struct storage *storage_of(const struct segment_plan *segment, int32_t tensor) {
+    return &segment->storages[ir_find_storage(segment, tensor)];
+}
+
+// A map whose channel tiles lie one behind the other, as linear readers want it: rows of it are no run of words.
+static bool is_planar(const struct storage *storage) {
+    return storage->placement.tile_stride > storage->placement.row_stride;
+}
+
+uint32_t stripe_words(const struct storage *storage, uint32_t rows) {
+    return rows == storage->placement.height ? storage->words : rows * storage->placement.row_stride;
+}
+
+bool stripe_can_cut(const struct segment_plan *segment, const struct operation *o) {
+    const struct window *w = &o->window;
+    const struct systole_placement *out = &storage_of(segment, o->output.tensor)->placement;
+    bool known = ir_is_window(o->kind) || o->kind == OPERATION_ADD || o->kind == OPERATION_REQUANTISE;
+    bool can = known && w->images * w->output_height == out->height && w->output_width == out->width;
+    for (uint32_t k = 0; k < o->input_count && can; k++) {
+        const struct storage *in = storage_of(segment, o->inputs[k].tensor);
+        if (ir_is_window(o->kind)) {
+            can = w->images * w->input_height == in->placement.height && w->input_width == in->placement.width;
+        } else {
+            can = o->steps[k].row == 0 || o->steps[k].row == in->placement.width;
+        }
+    }
+    return can && !is_planar(storage_of(segment, o->output.tensor));
+}
+
+static int64_t clamp(int64_t value, int64_t high) {
+    return value < 0 ? 0 : value > high ? high : value;
+}
+
+void stripe_needs(const struct segment_plan *segment, const struct operation *o, uint32_t operand, uint32_t r0,
+                  uint32_t r1, uint32_t *lo, uint32_t *hi) {
+    const struct window *w = &o->window;
+    const struct storage *in = storage_of(segment, o->inputs[operand].tensor);
+    *lo = 0;
+    *hi = in->placement.height;
+    if (r0 >= r1) {
+        *lo = *hi = 0;
+    } else if (!stripe_can_cut(segment, o)) {
+        return;
+    } else if (ir_is_window(o->kind)) {
+        int64_t height = w->input_height;
+        uint32_t first = r0 / w->output_height, last = (r1 - 1) / w->output_height;
+        int64_t begin = (int64_t)(r0 % w->output_height) * w->stride_y - w->pad_top;
+        int64_t end = (int64_t)((r1 - 1) % w->output_height) * w->stride_y - w->pad_top +
+                      (int64_t)(w->kernel_height - 1) * w->dilation_y + 1;
+        *lo = first * w->input_height + (uint32_t)clamp(begin, height);
+        *hi = last * w->input_height + (uint32_t)clamp(end, height);
+        if (*lo >= *hi) { // only padding: any row will do
+            *lo = *hi > 0 ? *hi - 1 : 0;
+            *hi = *lo + 1;
+        }
+    } else {
+        const struct pixel_steps *s = &o->steps[operand];
+        if (s->row != 0 && (w->images == 1 || s->image == w->output_height * s->row)) {
+            *lo = r0;
+            *hi = r1;
+        }
+    }
+}
+
+const struct stripe_rows *stripe_find(const struct stripe_shape *shape, uint32_t storage) {
+    for (uint32_t i = 0; i < shape->count; i++) {
+        if (shape->rows[i].storage == storage) {
+            return &shape->rows[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t stripe_before(const uint32_t *rows, uint32_t stripe) {
+    return stripe > 0 ? rows[stripe - 1] : 0;
+}
+
+static struct stripe_rows *add_rows(struct compilation *c, struct stripe_shape *shape, uint32_t storage) {
+    for (uint32_t i = 0; i < shape->count; i++) {
+        if (shape->rows[i].storage == storage) {
+            return &shape->rows[i];
+        }
+    }
+    struct stripe_rows *rows = &shape->rows[shape->count];
+    rows->storage = storage;
+    rows->lo = ir_allocate(c, shape->stripes, sizeof *rows->lo);
+    rows->hi = ir_allocate(c, shape->stripes, sizeof *rows->hi);
+    if (rows->lo == NULL || rows->hi == NULL) {
+        return NULL;
+    }
+    shape->count++;
+    return rows;
+}
+
+// How far an operand must have come, and what of it must be kept, for one reader whose output is `out`.
+static void widen(const struct segment_plan *segment, const struct operation *o, uint32_t operand,
+                  const struct stripe_rows *out, struct stripe_rows *in) {
+    uint32_t height = segment->storages[out->storage].placement.height, stripes = 0, lo, hi;
+    bool planar = is_planar(&segment->storages[in->storage]);
+    while (stripes == 0 || out->hi[stripes - 1] < height) {
+        stripes++; // the last of them completes the output
+    }
+    for (uint32_t s = 0; s < stripes; s++) {
+        stripe_needs(segment, o, operand, 0, out->hi[s], &lo, &hi);
+        hi = planar && hi > 0 ? segment->storages[in->storage].placement.height : hi;
+        in->hi[s] = hi > in->hi[s] ? hi : in->hi[s];
+        uint32_t next = stripe_before(out->hi, s);
+        stripe_needs(segment, o, operand, next, next + 1, &lo, &hi);
+        lo = planar ? 0 : lo;
+        in->lo[s] = lo < in->lo[s] ? lo : in->lo[s];
+    }
+}
+
+static void settle(struct stripe_rows *rows, uint32_t stripes) {
+    for (uint32_t s = 0; s < stripes; s++) {
+        uint32_t before = stripe_before(rows->hi, s);
+        rows->hi[s] = rows->hi[s] > before ? rows->hi[s] : before;
+        rows->lo[s] = rows->lo[s] < before ? rows->lo[s] : before;
+    }
+}
+
+bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uint32_t first, uint32_t last,
+                  uint32_t stripes, struct stripe_shape *shape) {
+    uint32_t operands = 1;
+    for (uint32_t i = first; i < last; i++) {
+        operands += 1 + c->operations[segment->operations[i]].input_count;
+    }
+    *shape = (struct stripe_shape){.stripes = stripes, .rows = ir_allocate(c, operands, sizeof *shape->rows)};
+    if (shape->rows == NULL) {
+        return false;
+    }
+    for (uint32_t i = first; i < last; i++) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        for (uint32_t k = 0; k <= o->input_count; k++) {
+            int32_t tensor = k == o->input_count ? o->output.tensor : o->inputs[k].tensor;
+            struct stripe_rows *rows = add_rows(c, shape, ir_find_storage(segment, tensor));
+            if (rows == NULL) {
+                return false;
+            }
+            rows->is_made = rows->is_made || k == o->input_count;
+            for (uint32_t s = 0; s < stripes; s++) {
+                rows->lo[s] = UINT32_MAX;
+            }
+        }
+    }
+    for (uint32_t i = last; i-- > first;) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        uint32_t storage = ir_find_storage(segment, o->output.tensor);
+        struct stripe_rows *out = add_rows(c, shape, storage);
+        uint32_t height = segment->storages[storage].placement.height;
+        bool is_read = out->hi[stripes - 1] > 0;
+        for (uint32_t s = 0; s < stripes && !is_read; s++) {
+            out->hi[s] = (uint32_t)(((uint64_t)height * (s + 1) + stripes - 1) / stripes);
+        }
+        out->hi[stripes - 1] = height; // rows that nobody reads are computed, too
+        settle(out, stripes);
+        for (uint32_t k = 0; k < o->input_count; k++) {
+            uint32_t input = ir_find_storage(segment, o->inputs[k].tensor);
+            widen(segment, o, k, out, add_rows(c, shape, input));
+        }
+    }
+    for (uint32_t i = 0; i < shape->count; i++) {
+        settle(&shape->rows[i], stripes);
+    }
+    return true;
+}
+
+uint32_t stripe_parameter_words(const struct compilation *c, const struct operation *o) {
+    return o->stream_words * ir_divide_up(o->window.output_channels, c->target->columns);
+}
+
+uint32_t stripe_chunk_tiles(const struct compilation *c, const struct operation *o, uint32_t chunk_words) {
+    uint32_t tiles = ir_divide_up(o->window.output_channels, c->target->columns), port = c->target->weight_port_rows;
+    if (o->stream_words == 0) {
+        return tiles;
+    }
+    uint32_t chunk = chunk_words / o->stream_words;
+    chunk = chunk < 1 ? 1 : chunk > tiles ? tiles : chunk;
+    chunk = ir_divide_up(tiles, ir_divide_up(tiles, chunk));
+    while (!o->streamed && chunk < tiles && chunk * o->stream_words % port != 0) {
+        chunk++; // a stream begins at whole rounds of the weight port
+    }
+    return chunk;
+}

@@ -22,6 +22,34 @@ static const struct scheme schemes[] = {
 #define UNIFORM_SCHEMES 4u         // of these a segment begins with the best
 #define REFINEMENT_LIMIT 4000000ul // pairs of commands that refining may look at
 
+// Words of the tensors that a cut before an operation would make cross the host.
+static uint64_t crossing(const struct compilation *c, const struct segment_plan *segment, uint32_t position) {
+    uint64_t words = 0;
+    for (uint32_t s = 0; s < segment->storage_count; s++) {
+        bool before = false, after = false;
+        for (uint32_t i = 0; i < segment->operation_count; i++) {
+            const struct operation *o = &c->operations[segment->operations[i]];
+            bool uses = o->output.tensor == segment->storages[s].tensor;
+            for (uint32_t k = 0; k < o->input_count; k++) {
+                uses = uses || o->inputs[k].tensor == segment->storages[s].tensor;
+            }
+            before = before || (uses && i < position);
+            after = after || (uses && i >= position);
+        }
+        words += before && after ? segment->storages[s].words : 0;
+    }
+    return words;
+}
+
+// About in the middle, where least is alive.
+static uint32_t best_cut(const struct compilation *c, const struct segment_plan *segment) {
+    uint32_t count = segment->operation_count, best = count / 2;
+    for (uint32_t i = count / 3 + 1; i < count - count / 3; i++) {
+        best = crossing(c, segment, i) < crossing(c, segment, best) ? i : best;
+    }
+    return best;
+}
+
 // A segment that does not fit either is cut in the middle; an operator of which no row fits goes to the CPU.
 static enum systole_status spill(struct compilation *c, struct segment_plan *segment) {
     uint32_t culprit = SPILL_NONE;
@@ -31,7 +59,7 @@ static enum systole_status spill(struct compilation *c, struct segment_plan *seg
         return status;
     }
     if (culprit == SPILL_NONE && segment->operation_count > 1) {
-        c->cut_before[segment->operations[segment->operation_count / 2]] = true;
+        c->cut_before[segment->operations[best_cut(c, segment)]] = true;
     } else {
         uint32_t index = segment->operations[culprit != SPILL_NONE ? culprit : 0];
         c->evictions[index] = (struct eviction){"scratchpad", c->graph->operators[index].outputs[0], (int64_t)needed,

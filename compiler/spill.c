@@ -279,9 +279,8 @@ struct path {
     struct estimate group, sum;
 };
 
-// False: some operation does not fit by itself; *culprit says which.
-static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan, struct estimate *sum,
-                                      uint32_t *culprit, uint64_t *needed) {
+// No groups: some operation does not fit by itself.
+static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan, struct estimate *sum) {
     uint32_t count = p->segment->operation_count;
     struct path *paths = ir_allocate(p->c, count + 1, sizeof *paths);
     plan->groups = ir_allocate(p->c, count, sizeof *plan->groups);
@@ -289,19 +288,14 @@ static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan
     if (paths == NULL || plan->groups == NULL || plan->homes == NULL) {
         return ir_out_of_memory(p->c);
     }
-    *culprit = SPILL_NONE;
     paths[0].reached = true;
     for (uint32_t first = 0; first < count; first++) {
         for (uint32_t last = first + 1; paths[first].reached && last <= count && last - first <= LONGEST_GROUP; last++) {
             struct estimate e = cheapest_stripes(p, first, last);
+            if (!e.fits && last - first > 3) {
+                break; // longer ones need more
+            }
             if (!e.fits) {
-                if (last == first + 1) {
-                    *culprit = first;
-                    *needed = e.memory;
-                }
-                if (last - first > 3) {
-                    break; // longer ones need more
-                }
                 continue;
             }
             struct path next = {.reached = true, .from = first, .group = e, .sum = paths[first].sum};
@@ -320,7 +314,6 @@ static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan
     if (!paths[count].reached) {
         return SYSTOLE_OK;
     }
-    *culprit = SPILL_NONE;
     *sum = paths[count].sum;
     for (uint32_t at = count; at > 0; at = paths[at].from) {
         plan->group_count++;
@@ -353,16 +346,50 @@ static bool is_packed(const struct storage *s) {
     return s->placement.layout == SYSTOLE_LAYOUT_PACKED;
 }
 
+// Whether an operation's view of a storage has the storage's own rows.
+static bool keeps_rows(const struct operation *o, uint32_t operand, const struct systole_placement *q) {
+    const struct window *w = &o->window;
+    bool window = ir_is_window(o->kind), is_output = operand == o->input_count;
+    if (!window && o->kind != OPERATION_ADD && o->kind != OPERATION_REQUANTISE) {
+        return false;
+    }
+    if (window || is_output) {
+        return w->images * (is_output ? w->output_height : w->input_height) == q->height &&
+               (is_output ? w->output_width : w->input_width) == q->width;
+    }
+    const struct pixel_steps *steps = &o->steps[operand];
+    return (steps->row == 0 || steps->row == q->width) && steps->image % q->width == 0;
+}
+
+static bool is_linear(const struct planner *p, const struct storage *s) {
+    bool linear = false;
+    for (uint32_t i = 0; i < p->segment->operation_count; i++) {
+        const struct operation *o = operation_at(p, i);
+        for (uint32_t k = 0; k <= o->input_count; k++) {
+            int32_t tensor = k == o->input_count ? o->output.tensor : o->inputs[k].tensor;
+            linear = linear || (tensor == s->tensor && !keeps_rows(o, k, &s->placement));
+        }
+    }
+    return linear;
+}
+
 // Rows with all their channel tiles one behind the other, so that rows are a run of words.
 static void lay_out_rows(const struct planner *p) {
     for (uint32_t i = 0; i < p->segment->storage_count; i++) {
         struct storage *s = &p->segment->storages[i];
         struct systole_placement *q = &s->placement;
         uint32_t tiles = ir_divide_up(q->channels, p->c->target->columns);
-        if (is_packed(s) || (s->linear && tiles > 1)) {
+        bool linear = is_linear(p, s);
+        if (is_packed(s)) {
             continue;
         }
-        uint32_t row = s->linear ? q->width : lay_out_spread_rows(p->c, p->segment, s, tiles * q->width);
+        if (linear && tiles > 1) {
+            q->row_stride = q->width;
+            q->tile_stride = q->height * q->width;
+            s->words = tiles * q->tile_stride;
+            continue;
+        }
+        uint32_t row = linear ? q->width : lay_out_spread_rows(p->c, p->segment, s, tiles * q->width);
         q->row_stride = row;
         q->tile_stride = tiles == 1 ? row : q->width;
         s->words = q->height * row;
@@ -431,8 +458,7 @@ struct option {
     uint64_t commands;
 };
 
-static enum systole_status set_option(struct planner *p, const struct option *option, uint64_t commands,
-                                      uint32_t shrink) {
+static void set_option(struct planner *p, const struct option *option, uint64_t commands, uint32_t shrink) {
     struct segment_plan *segment = p->segment;
     uint32_t total = systole_target_words(p->c->target), banks = p->c->target->banks;
     p->whole_limit = option->whole_limit;
@@ -446,19 +472,18 @@ static enum systole_status set_option(struct planner *p, const struct option *op
     p->budget = used < total ? (uint32_t)(total - used) : 0;
     p->budget -= p->budget / 12 * shrink;
     p->chunk_words = p->budget / 8;
-    return SYSTOLE_OK;
 }
 
 // The groups of an option with room for as many commands as they take.
 static enum systole_status plan_option(struct planner *p, struct option *option, uint32_t shrink,
-                                       struct spill_plan *plan, uint32_t *culprit, uint64_t *needed) {
+                                       struct spill_plan *plan) {
     struct estimate sum = {0};
     uint64_t commands = option->commands > 0 ? option->commands : 4ull * p->segment->operation_count;
     enum systole_status status = SYSTOLE_OK;
     option->cost = UINT64_MAX;
     for (uint32_t attempt = 0; attempt < 4 && status == SYSTOLE_OK; attempt++) {
-        status = set_option(p, option, commands, shrink);
-        status = status == SYSTOLE_OK ? cut_groups(p, plan, &sum, culprit, needed) : status;
+        set_option(p, option, commands, shrink);
+        status = cut_groups(p, plan, &sum);
         if (status != SYSTOLE_OK || plan->group_count == 0) {
             return status;
         }
@@ -475,13 +500,11 @@ static enum systole_status plan_option(struct planner *p, struct option *option,
 static enum systole_status try_option(struct planner *p, struct option *option, struct segment_plan *best,
                                       bool *streamed, uint64_t *pairs) {
     struct spill_plan plan;
-    uint32_t culprit;
-    uint64_t needed;
     bool fits = false;
     enum systole_status status = SYSTOLE_OK;
     struct segment_plan candidate = *p->segment;
     for (uint32_t shrink = 0; shrink < SHRINKS && status == SYSTOLE_OK && !fits; shrink++) {
-        status = plan_option(p, option, shrink, &plan, &culprit, &needed);
+        status = plan_option(p, option, shrink, &plan);
         if (status != SYSTOLE_OK || plan.group_count == 0) {
             return status;
         }
@@ -520,6 +543,24 @@ static void sort_options(struct option *options, uint32_t count) {
     }
 }
 
+// An operation that does not fit even if it is all there is.
+static void find_culprit(struct planner *p, uint32_t *culprit, uint64_t *needed) {
+    *culprit = SPILL_NONE;
+    for (uint32_t i = 0; i < p->segment->operation_count && *culprit == SPILL_NONE; i++) {
+        struct estimate e = {.commands = 4};
+        uint64_t commands = 0;
+        while (commands < e.commands && *culprit == SPILL_NONE) {
+            commands = e.commands;
+            set_option(p, &(struct option){0, 0, 0, 0}, commands, 1);
+            e = cheapest_stripes(p, i, i + 1);
+            if (!e.fits) {
+                *culprit = i;
+                *needed = e.memory + systole_target_words(p->c->target) - p->budget;
+            }
+        }
+    }
+}
+
 enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
                                   uint64_t *needed) {
     static const uint32_t sixteenths_whole[] = {8, 6, 4, 2, 1, 0}, sixteenths_resident[] = {0, 2, 4, 6, 8, 10, 12};
@@ -541,19 +582,14 @@ enum systole_status spill_segment(struct compilation *c, struct segment_plan *se
     lay_out_rows(&p);
     find_users(&p);
     enum systole_status status = SYSTOLE_OK;
-    *culprit = SPILL_NONE;
     for (uint32_t w = 0; w < WHOLE && status == SYSTOLE_OK; w++) {
         for (uint32_t r = 0; r < RESIDENT && status == SYSTOLE_OK; r++) {
             struct option option = {.whole_limit = total / 16 * sixteenths_whole[w],
                                     .resident_words = total / 16 * sixteenths_resident[r]};
             struct spill_plan plan;
-            uint32_t found = SPILL_NONE;
-            status = plan_option(&p, &option, 0, &plan, &found, needed);
+            status = plan_option(&p, &option, 0, &plan);
             options[count] = option;
             count += option.cost != UINT64_MAX ? 1 : 0;
-            if (sixteenths_whole[w] == 0 && r == 0) {
-                *culprit = found; // with the most room
-            }
         }
     }
     sort_options(options, count);
@@ -565,6 +601,7 @@ enum systole_status spill_segment(struct compilation *c, struct segment_plan *se
         }
     }
     if (status != SYSTOLE_OK || best.cycles == UINT64_MAX) {
+        find_culprit(&p, culprit, needed);
         return status;
     }
     *segment = best;

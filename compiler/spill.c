@@ -12,9 +12,9 @@
 #include "target.h"
 
 #define LONGEST_GROUP 24u
-#define COMMAND_CYCLES 60u       // that a command's latency and tokens cost beside its work
-#define PLANS_TRIED 6u           // of which commands are made
-#define PAIR_BUDGET 24000000ull  // pairs of commands that may be looked at on the way
+#define COMMAND_CYCLES 60u      // that a command's latency and tokens cost beside its work
+#define PLANS_TRIED 6u          // of which commands are made
+#define PAIR_BUDGET 24000000ull // pairs of commands that may be looked at on the way
 #define SHRINKS 4u
 #define WIDEST_COPY 65535u
 
@@ -111,7 +111,8 @@ static bool reads(const struct planner *p, uint32_t position, uint32_t storage) 
     return o->output.tensor == tensor;
 }
 
-// Most words of stripes and parameters at one time, of maps that are computed whole: those that live with one operation.
+// Most words of stripes and parameters at one time, of maps that are computed whole: those that live with one
+// operation.
 static uint64_t memory_of_whole(const struct planner *p, uint32_t first, uint32_t last,
                                 const struct stripe_shape *shape) {
     uint64_t largest = 0;
@@ -290,7 +291,8 @@ static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan
     }
     paths[0].reached = true;
     for (uint32_t first = 0; first < count; first++) {
-        for (uint32_t last = first + 1; paths[first].reached && last <= count && last - first <= LONGEST_GROUP; last++) {
+        for (uint32_t last = first + 1; paths[first].reached && last <= count && last - first <= LONGEST_GROUP;
+             last++) {
             struct estimate e = cheapest_stripes(p, first, last);
             if (!e.fits && last - first > 3) {
                 break; // longer ones need more

@@ -9,10 +9,10 @@
 #include "ir.h"
 
 enum spill_home {
-    HOME_STRIPES,  // never whole: stripes of the group that makes and reads it
-    HOME_WHOLE,    // in the scratchpad from its producer to its last reader
-    HOME_HOST,     // in region host; stripes of it in the scratchpad
-    HOME_FIXED,    // in the scratchpad all the time: regions input, output, parameters
+    HOME_STRIPES, // never whole: stripes of the group that makes and reads it
+    HOME_WHOLE,   // in the scratchpad from its producer to its last reader
+    HOME_HOST,    // in region host; stripes of it in the scratchpad
+    HOME_FIXED,   // in the scratchpad all the time: regions input, output, parameters
 };
 
 struct spill_group {

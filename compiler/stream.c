@@ -164,15 +164,15 @@ static uint32_t load_parameters(struct stream *t, uint32_t position, uint32_t t0
     const struct operation *o = operation_at(t, position);
     uint32_t words = (t1 - t0) * o->stream_words;
     uint32_t buffer = add_buffer(t, words, is_long);
-    add_draft(t,
-              &(struct draft){
-                  .kind = DRAFT_LOAD,
-                  .operation = position,
-                  .buffer = buffer,
-                  .words = words,
-                  .from = SPILL_NONE,
-                  .host_address = (uint32_t)SYSTOLE_REGION_PARAMETERS << 28 | (o->parameter_offset + t0 * o->stream_words),
-              });
+    add_draft(
+        t, &(struct draft){
+               .kind = DRAFT_LOAD,
+               .operation = position,
+               .buffer = buffer,
+               .words = words,
+               .from = SPILL_NONE,
+               .host_address = (uint32_t)SYSTOLE_REGION_PARAMETERS << 28 | (o->parameter_offset + t0 * o->stream_words),
+           });
     return buffer;
 }
 
@@ -365,9 +365,9 @@ static void sort(const struct stream *t, uint32_t *order, bool by_time) {
         uint32_t at = i;
         for (; at > 0; at--) {
             const struct buffer *other = &t->buffers[order[at - 1]];
-            bool before = b->is_long != other->is_long         ? b->is_long
-                          : by_time && !b->is_long             ? b->first < other->first
-                                                               : b->words > other->words;
+            bool before = b->is_long != other->is_long ? b->is_long
+                          : by_time && !b->is_long     ? b->first < other->first
+                                                       : b->words > other->words;
             if (!before) {
                 break;
             }

@@ -72,8 +72,8 @@ static struct walk walk_of(const struct systole_command *command, const struct s
         tiles = w->output_tiles;
     } else if (format == SYSTOLE_FORMAT_ELEMENTWISE) {
         const struct systole_elementwise *e = &command->body.elementwise;
-        walk = (struct walk){e->output_address,      e->output_row_stride, e->output_tile_stride,
-                             e->output_pixel_stride, e->width,             false};
+        walk = (struct walk){
+            e->output_address, e->output_row_stride, e->output_tile_stride, e->output_pixel_stride, e->width, false};
         height = e->height;
         tiles = e->tiles;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Which words a command reads and writes, of the scratchpad and of region host. The compiler puts tokens between commands that touch the same
-// words; the verifier checks that it did. Both ask here.
+// Which words a command reads and writes, of the scratchpad and of region host. The compiler puts tokens between
+// commands that touch the same words; the verifier checks that it did. Both ask here.
 #ifndef SYSTOLE_COMMAND_FOOTPRINT_H
 #define SYSTOLE_COMMAND_FOOTPRINT_H
 

@@ -12,7 +12,7 @@ struct simulation {
     const struct systole_graph *graph;
     const struct systole_program *program;
     struct systole_interpreter *reference, *tensors; // tensors: what this run has computed, as the host sees it
-    uint8_t *memory;
+    uint8_t *memory, *host;                          // scratchpad, region host
     struct systole_region_window windows[SYSTOLE_REGIONS];
     uint32_t random;
     bool shuffle;
@@ -21,12 +21,17 @@ struct simulation {
 
 static uint8_t *word_of(const struct simulation *s, uint32_t address) {
     uint32_t word = s->windows[address >> 28].base + (address & 0x0FFFFFFFu);
-    return s->memory + (size_t)word * s->program->target.columns;
+    uint8_t *memory = address >> 28 == SYSTOLE_REGION_HOST ? s->host : s->memory;
+    return memory + (size_t)word * s->program->target.columns;
 }
 
 static enum systole_status place_regions(struct simulation *s, const struct systole_segment *segment) {
     uint32_t base = 0, banks = s->program->target.banks;
-    for (uint32_t r = 0; r < SYSTOLE_REGIONS; r++) {
+    memset(s->windows, 0, sizeof s->windows);
+    free(s->host);
+    s->host = calloc((size_t)segment->region_words[SYSTOLE_REGION_HOST] + 1, s->program->target.columns);
+    s->windows[SYSTOLE_REGION_HOST].words = segment->region_words[SYSTOLE_REGION_HOST];
+    for (uint32_t r = 0; r < SYSTOLE_REGION_HOST; r++) {
         s->windows[r] = (struct systole_region_window){base, segment->region_words[r]};
         base += (segment->region_words[r] + banks - 1) / banks * banks;
     }
@@ -49,6 +54,18 @@ static const struct systole_placement *find_placement(const struct systole_segme
     return NULL;
 }
 
+// Where a command writes a pixel of its output and a channel tile.
+static uint32_t written_word(const struct systole_command *command, uint32_t pixel, uint32_t tile) {
+    if (systole_describe_opcode(command->header.opcode)->format == SYSTOLE_FORMAT_WINDOW) {
+        const struct systole_window *w = &command->body.window;
+        return w->output_address + tile * w->output_tile_stride + pixel / w->output_width * w->output_row_stride +
+               pixel % w->output_width * w->output_pixel_stride;
+    }
+    const struct systole_elementwise *e = &command->body.elementwise;
+    return e->output_address + tile * e->output_tile_stride + pixel / e->width * e->output_row_stride +
+           pixel % e->width * e->output_pixel_stride;
+}
+
 // The box that a command says it wrote, against the reference.
 static enum systole_status compare_box(const struct simulation *s, const struct systole_segment *segment,
                                        uint32_t index) {
@@ -60,10 +77,15 @@ static enum systole_status compare_box(const struct simulation *s, const struct 
     }
     const uint8_t *expected = systole_interpreter_tensor(s->reference, info->tensor_index);
     uint32_t columns = s->program->target.columns;
+    bool in_parts = p->address >> 28 >= SYSTOLE_REGION_HOST;
     for (uint32_t y = info->y0; y < info->y1; y++) {
         for (uint32_t x = info->x0; x < info->x1; x++) {
             for (uint32_t c = info->c0; c < info->c1; c++) {
                 uint32_t word = p->address + c / columns * p->tile_stride + y * p->row_stride + x * p->pixel_stride;
+                if (in_parts) {
+                    uint32_t pixel = (y - info->y0) * (info->x1 - info->x0) + x - info->x0;
+                    word = written_word(&segment->commands[index], pixel, (c - info->c0) / columns);
+                }
                 uint8_t found = word_of(s, word)[c % columns];
                 uint8_t wanted = expected[((size_t)y * p->width + x) * p->channels + c];
                 if (found != wanted) {
@@ -110,6 +132,21 @@ static uint32_t choose(struct simulation *s, const struct systole_segment *segme
     return candidates[s->shuffle ? testing_random(&s->random) % count : 0];
 }
 
+// What the host and the link do for a load or store.
+static void transfer(const struct simulation *s, const struct systole_segment *segment,
+                     const struct systole_command *command) {
+    const struct systole_transfer *t = &command->body.transfer;
+    size_t columns = s->program->target.columns, bytes = t->words * columns;
+    if (command->header.opcode == SYSTOLE_OPCODE_STORE) {
+        memcpy(word_of(s, t->host_address), word_of(s, t->address), bytes);
+    } else if (command->header.opcode == SYSTOLE_OPCODE_LOAD) {
+        bool host = t->host_address >> 28 == SYSTOLE_REGION_HOST;
+        memcpy(word_of(s, t->address),
+               host ? word_of(s, t->host_address) : segment->parameters + (t->host_address & 0x0FFFFFFFu) * columns,
+               bytes);
+    }
+}
+
 static enum systole_status run_commands(struct simulation *s, const struct systole_segment *segment) {
     bool *done = calloc(segment->command_count, sizeof *done);
     uint32_t retired[SYSTOLE_UNITS] = {0};
@@ -123,6 +160,7 @@ static enum systole_status run_commands(struct simulation *s, const struct systo
             status = systole_fail(s->diagnostic, SYSTOLE_MISMATCH, s->graph->name, "", "command %u: error %s at %u",
                                   index, systole_error_name(error), detail);
         } else {
+            transfer(s, segment, &segment->commands[index]);
             done[index] = true;
             retired[segment->commands[index].header.unit]++;
             status = segment->info[index].tensor_index >= 0 ? compare_box(s, segment, index) : SYSTOLE_OK;
@@ -140,7 +178,7 @@ static enum systole_status run_segment(struct simulation *s, const struct systol
     uint32_t columns = s->program->target.columns;
     if (segment->parameter_words > 0) {
         memcpy(word_of(s, (uint32_t)SYSTOLE_REGION_PARAMETERS << 28), segment->parameters,
-               (size_t)segment->parameter_words * columns);
+               (size_t)segment->region_words[SYSTOLE_REGION_PARAMETERS] * columns);
     }
     for (uint32_t i = 0; i < segment->input_count; i++) {
         const struct systole_segment_io *io = &segment->inputs[i];
@@ -199,6 +237,7 @@ enum systole_status simulate_program(const struct systole_graph *graph, const st
     status = status == SYSTOLE_OK ? compare_outputs(&s) : status;
     systole_interpreter_free(s.tensors);
     free(on_cpu);
+    free(s.host);
     free(s.memory);
     return status;
 }

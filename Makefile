@@ -18,7 +18,7 @@ ifdef SANITIZE
   LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
-FOLDERS := spec/gen common common/program graph compiler runtime runtime/reference userspace_driver hw_model cli
+FOLDERS := spec/gen common common/program graph graph/zoo compiler runtime runtime/reference userspace_driver hw_model cli
 
 # Who may include whom.
 INCLUDE_common := -Ispec/gen -Icommon
@@ -26,10 +26,12 @@ INCLUDE_graph := $(INCLUDE_common) -Igraph
 INCLUDE_compiler := $(INCLUDE_graph) -Icompiler
 INCLUDE_driver := $(INCLUDE_common) -Iuserspace_driver
 INCLUDE_runtime := $(INCLUDE_graph) -Iuserspace_driver -Iruntime
+INCLUDE_zoo := $(INCLUDE_graph) -Iruntime -Igraph/zoo
 INCLUDE_hw_model := $(INCLUDE_common) -Ihw_model
-INCLUDE_all := $(INCLUDE_graph) -Icompiler -Iuserspace_driver -Iruntime -Ihw_model -Icli
+INCLUDE_all := $(INCLUDE_graph) -Icompiler -Iuserspace_driver -Iruntime -Ihw_model -Igraph/zoo -Icli
 $(BUILD)/obj/spec/gen/% $(BUILD)/obj/common/%: INCLUDES = $(INCLUDE_common) -I$(BUILD)/gen
 $(BUILD)/obj/graph/%: INCLUDES = $(INCLUDE_graph) -I$(BUILD)/gen
+$(BUILD)/obj/graph/zoo/%: INCLUDES = $(INCLUDE_zoo)
 $(BUILD)/obj/compiler/%: INCLUDES = $(INCLUDE_compiler)
 $(BUILD)/obj/runtime/%: INCLUDES = $(INCLUDE_runtime)
 $(BUILD)/obj/userspace_driver/%: INCLUDES = $(INCLUDE_driver) $(USB_CFLAGS)
@@ -54,7 +56,7 @@ SCHEMA_HEADERS := $(patsubst %.fbs,$(BUILD)/gen/%_generated.h,$(notdir $(SCHEMAS
 TEST_SUPPORT := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 
-.PHONY: walk all help deps demo test test-sanitized systole rtl rtl-lint gen check-gen lint clean
+.PHONY: walk all help deps demo test test-all test-sanitized systole rtl rtl-lint gen check-gen lint clean
 .SECONDARY:
 all: systole
 
@@ -64,6 +66,7 @@ help:
 	@echo "make systole         build/bin/systole"
 	@echo "make rtl [TARGET=F]  Verilated models of the presets, or of a target file"
 	@echo "make lint check-gen  formatting, static analysis, Verilator's lint; are generated files fresh"
+	@echo "make test-all        the same with the large networks of the zoo"
 	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
@@ -137,6 +140,10 @@ test: deps
 	@$(MAKE) --no-print-directory test-run
 test-run: $(SYSTOLE) $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
 	@SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS) $(RTL_TESTS) $(wildcard tests/cli/test_*.sh)
+
+# With the large networks of the zoo.
+test-all: export SYSTOLE_TEST_ALL = 1
+test-all: test
 
 # The models of the RTL are those of the plain build.
 SANITIZED := BUILD=$(BUILD)/sanitized OPTIMISE=-O1 SANITIZE=address,undefined

@@ -28,6 +28,7 @@ static const struct {
     {CLI_SHOW_OPERATIONS, "show-operations", 's', NULL, "print what runs where, and why"},
     {CLI_GOLDEN, "golden", 0, "CASE_DIR", "inputN.bin, outputN.bin and layers.tsv to hold CPU and device against"},
     {CLI_DUMP, "dump-passes", 0, "FILE", "what each pass of the compiler made"},
+    {CLI_FLOAT, "float", 0, NULL, "float32 instead of int8"},
 };
 #define OPTIONS (sizeof table / sizeof table[0])
 
@@ -178,6 +179,9 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_DUMP:
             arguments->dump = optarg;
+            break;
+        case CLI_FLOAT:
+            arguments->is_float = true;
             break;
         }
     }

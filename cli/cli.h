@@ -21,7 +21,7 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, cli_disassemble, cli_targets,
-    cli_devices, cli_serve;
+    cli_devices, cli_serve, cli_zoo;
 
 // ---- Arguments
 enum cli_option {
@@ -37,6 +37,7 @@ enum cli_option {
     CLI_SHOW_OPERATIONS = 1 << 9,
     CLI_GOLDEN = 1 << 10,
     CLI_DUMP = 1 << 11,
+    CLI_FLOAT = 1 << 12,
 };
 #define CLI_MAX_INPUTS 64
 struct cli_arguments {
@@ -47,7 +48,7 @@ struct cli_arguments {
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     uint32_t seed, repeat;
-    bool seed_given, all_tensors, show_operations;
+    bool seed_given, all_tensors, show_operations, is_float;
 };
 // False: the process ends now with *exit_status (help was printed, or the usage was wrong and said so).
 bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,

@@ -7,7 +7,7 @@ model=examples/digits/digits_int8.tflite
 
 expect 0 "$SYSTOLE" --version
 expect 0 "$SYSTOLE" --help
-for command in compile run verify inspect disassemble targets devices serve; do
+for command in compile run verify inspect disassemble targets devices serve zoo; do
     expect 0 "$SYSTOLE" "$command" --help
     holds "$command --help names its usage" grep -q "^usage: systole $command" "$work/out"
     expect 2 "$SYSTOLE" "$command" --no-such-option
@@ -25,6 +25,24 @@ for target in systole16 systole32 systole64; do holds "$target is listed" grep -
 expect 0 "$SYSTOLE" targets spec/targets/systole16.json
 echo '{"name": "odd", "rows": 17}' >"$work/odd.json"
 expect 2 "$SYSTOLE" targets "$work/odd.json"
+
+# The zoo: files that repeat, compile and verify.
+expect 0 "$SYSTOLE" zoo
+for network in resnet8 ds_cnn; do
+    holds "$network is listed" grep -q "^$network " "$work/out"
+done
+for network in resnet8 ds_cnn; do
+    expect 0 "$SYSTOLE" zoo "$network" -o "$work/$network.tflite"
+    expect 0 "$SYSTOLE" zoo "$network" -o "$work/again.tflite"
+    holds "$network is written twice alike" cmp "$work/$network.tflite" "$work/again.tflite"
+    expect 0 "$SYSTOLE" verify "$work/$network.tflite" --device model
+    expect 0 "$SYSTOLE" zoo "$network" --float -o "$work/float.tflite"
+    expect 0 "$SYSTOLE" run "$work/float.tflite" --device cpu
+done
+expect 2 "$SYSTOLE" zoo alexnet -o "$work/alexnet.tflite"
+holds "an unknown network writes nothing" test ! -e "$work/alexnet.tflite"
+expect 2 "$SYSTOLE" zoo --float
+expect 2 "$SYSTOLE" zoo resnet8 -o "$work/no/such/folder.tflite"
 
 # Compiling: deterministic; what it makes can be run, listed, looked at.
 expect 0 "$SYSTOLE" compile "$model" -o "$work/a.systole" -s --report "$work/compile.json"

@@ -155,8 +155,6 @@ void zoo_quantise(struct zoo_network *network) {
     bool *is_parameter = calloc(graph->tensor_count + (size_t)1, sizeof *is_parameter);
     if (group == NULL || is_parameter == NULL) {
         no_memory(network);
-    }
-    if (network->status != SYSTOLE_OK) {
         goto done;
     }
     for (uint32_t t = 0; t < graph->tensor_count; t++) {

@@ -64,8 +64,10 @@ enum systole_activation {
     X(CONCATENATION, 2)                                                                                                \
     X(CONV_2D, 3)                                                                                                      \
     X(DEPTHWISE_CONV_2D, 4)                                                                                            \
+    X(DEPTH_TO_SPACE, 5)                                                                                               \
     X(DEQUANTIZE, 6)                                                                                                   \
     X(FULLY_CONNECTED, 9)                                                                                              \
+    X(L2_NORMALIZATION, 11)                                                                                            \
     X(LOGISTIC, 14)                                                                                                    \
     X(MAX_POOL_2D, 17)                                                                                                 \
     X(MUL, 18)                                                                                                         \
@@ -73,14 +75,64 @@ enum systole_activation {
     X(RELU_N1_TO_1, 20)                                                                                                \
     X(RELU6, 21)                                                                                                       \
     X(RESHAPE, 22)                                                                                                     \
+    X(RESIZE_BILINEAR, 23)                                                                                             \
     X(SOFTMAX, 25)                                                                                                     \
+    X(SPACE_TO_DEPTH, 26)                                                                                              \
     X(SVDF, 27)                                                                                                        \
+    X(TANH, 28)                                                                                                        \
     X(PAD, 34)                                                                                                         \
+    X(GATHER, 36)                                                                                                      \
+    X(BATCH_TO_SPACE_ND, 37)                                                                                           \
+    X(SPACE_TO_BATCH_ND, 38)                                                                                           \
+    X(TRANSPOSE, 39)                                                                                                   \
     X(MEAN, 40)                                                                                                        \
+    X(SUB, 41)                                                                                                         \
+    X(DIV, 42)                                                                                                         \
+    X(SQUEEZE, 43)                                                                                                     \
     X(UNIDIRECTIONAL_SEQUENCE_LSTM, 44)                                                                                \
+    X(STRIDED_SLICE, 45)                                                                                               \
+    X(EXP, 47)                                                                                                         \
+    X(SPLIT, 49)                                                                                                       \
     X(LOG_SOFTMAX, 50)                                                                                                 \
+    X(CAST, 53)                                                                                                        \
+    X(PRELU, 54)                                                                                                       \
+    X(MAXIMUM, 55)                                                                                                     \
+    X(ARG_MAX, 56)                                                                                                     \
+    X(MINIMUM, 57)                                                                                                     \
+    X(LESS, 58)                                                                                                        \
+    X(NEG, 59)                                                                                                         \
     X(PADV2, 60)                                                                                                       \
+    X(GREATER, 61)                                                                                                     \
+    X(GREATER_EQUAL, 62)                                                                                               \
+    X(LESS_EQUAL, 63)                                                                                                  \
+    X(SELECT, 64)                                                                                                      \
+    X(SLICE, 65)                                                                                                       \
+    X(TRANSPOSE_CONV, 67)                                                                                              \
+    X(TILE, 69)                                                                                                        \
+    X(EXPAND_DIMS, 70)                                                                                                 \
+    X(EQUAL, 71)                                                                                                       \
+    X(NOT_EQUAL, 72)                                                                                                   \
+    X(SUM, 74)                                                                                                         \
+    X(SQRT, 75)                                                                                                        \
+    X(RSQRT, 76)                                                                                                       \
+    X(SHAPE, 77)                                                                                                       \
+    X(ARG_MIN, 79)                                                                                                     \
+    X(REDUCE_MAX, 82)                                                                                                  \
+    X(PACK, 83)                                                                                                        \
+    X(UNPACK, 88)                                                                                                      \
+    X(REDUCE_MIN, 89)                                                                                                  \
+    X(FLOOR_DIV, 90)                                                                                                   \
+    X(RESIZE_NEAREST_NEIGHBOR, 97)                                                                                     \
+    X(LEAKY_RELU, 98)                                                                                                  \
+    X(SQUARED_DIFFERENCE, 99)                                                                                          \
+    X(MIRROR_PAD, 100)                                                                                                 \
+    X(ABS, 101)                                                                                                        \
+    X(SPLIT_V, 102)                                                                                                    \
+    X(GATHER_ND, 107)                                                                                                  \
+    X(ELU, 111)                                                                                                        \
     X(QUANTIZE, 114)                                                                                                   \
+    X(HARD_SWISH, 117)                                                                                                 \
+    X(SELECT_V2, 123)                                                                                                  \
     X(BATCH_MATMUL, 126)
 enum systole_operator_code {
 #define SYSTOLE_OPERATOR_VALUE(name, value) SYSTOLE_OP_##name = value,
@@ -96,14 +148,24 @@ struct systole_options {
     int32_t depth_multiplier;
     enum systole_padding padding;
     enum systole_activation activation;
-    bool keep_dims;                  // MEAN, FULLY_CONNECTED keep_num_dims
-    int32_t weights_format;          // FULLY_CONNECTED; 0: plain
-    bool asymmetric_quantize_inputs; // FULLY_CONNECTED of the hybrid kind
-    bool pot_scale_int16;            // ADD of int16: scales are powers of two
-    float beta;                      // SOFTMAX
-    int32_t axis;
-    int32_t new_shape[SYSTOLE_MAX_RANK];
-    int32_t new_rank; // RESHAPE; 0: the second input tells
+    bool keep_dims;                         // reductions, FULLY_CONNECTED keep_num_dims
+    int32_t weights_format;                 // FULLY_CONNECTED; 0: plain
+    bool asymmetric_quantize_inputs;        // FULLY_CONNECTED of the hybrid kind
+    bool pot_scale_int16;                   // ADD, SUB of int16: scales are powers of two
+    float beta;                             // SOFTMAX
+    float alpha;                            // LEAKY_RELU
+    int32_t axis;                           // CONCATENATION, GATHER, PACK, UNPACK
+    int32_t count;                          // SPLIT, SPLIT_V, UNPACK: outputs; PACK: inputs
+    int32_t batch_dims;                     // GATHER
+    int32_t block_size;                     // SPACE_TO_DEPTH, DEPTH_TO_SPACE
+    bool align_corners, half_pixel_centers; // RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR
+    bool symmetric;                         // MIRROR_PAD; false: reflect
+    int32_t begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask; // STRIDED_SLICE, a bit an axis
+    bool offset;                         // STRIDED_SLICE: the end counts from the begin
+    enum systole_dtype input_type;       // CAST
+    enum systole_dtype output_type;      // CAST, ARG_MAX, ARG_MIN, SHAPE
+    int32_t new_shape[SYSTOLE_MAX_RANK]; // RESHAPE; SQUEEZE: the axes to remove
+    int32_t new_rank;                    // RESHAPE 0: the second input tells; SQUEEZE 0: all of extent 1
     int32_t svdf_rank;
     bool adjoint_x, adjoint_y;  // BATCH_MATMUL
     bool time_major;            // UNIDIRECTIONAL_SEQUENCE_LSTM

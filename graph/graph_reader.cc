@@ -303,6 +303,100 @@ systole_status Reader::ReadWindow(int32_t padding, int32_t activation, systole_o
     return SYSTOLE_OK;
 }
 
+// Options of operators that have neither a window nor an activation, and cannot do without them. Numbers are taken as
+// they stand: whoever runs the operator holds them against its tensors. NONE: not such an operator.
+fb::BuiltinOptions ReadPlainOptions(const fb::Operator &from, int32_t code, systole_options *options) {
+    switch (code) {
+    case SYSTOLE_OP_RESIZE_BILINEAR:
+        if (const fb::ResizeBilinearOptions *o = from.builtin_options_as_ResizeBilinearOptions()) {
+            options->align_corners = o->align_corners();
+            options->half_pixel_centers = o->half_pixel_centers();
+        }
+        return fb::BuiltinOptions_ResizeBilinearOptions;
+    case SYSTOLE_OP_RESIZE_NEAREST_NEIGHBOR:
+        if (const fb::ResizeNearestNeighborOptions *o = from.builtin_options_as_ResizeNearestNeighborOptions()) {
+            options->align_corners = o->align_corners();
+            options->half_pixel_centers = o->half_pixel_centers();
+        }
+        return fb::BuiltinOptions_ResizeNearestNeighborOptions;
+    case SYSTOLE_OP_SPACE_TO_DEPTH:
+        if (const fb::SpaceToDepthOptions *o = from.builtin_options_as_SpaceToDepthOptions()) {
+            options->block_size = o->block_size();
+        }
+        return fb::BuiltinOptions_SpaceToDepthOptions;
+    case SYSTOLE_OP_DEPTH_TO_SPACE:
+        if (const fb::DepthToSpaceOptions *o = from.builtin_options_as_DepthToSpaceOptions()) {
+            options->block_size = o->block_size();
+        }
+        return fb::BuiltinOptions_DepthToSpaceOptions;
+    case SYSTOLE_OP_GATHER:
+        if (const fb::GatherOptions *o = from.builtin_options_as_GatherOptions()) {
+            options->axis = o->axis();
+            options->batch_dims = o->batch_dims();
+        }
+        return fb::BuiltinOptions_GatherOptions;
+    case SYSTOLE_OP_STRIDED_SLICE:
+        if (const fb::StridedSliceOptions *o = from.builtin_options_as_StridedSliceOptions()) {
+            options->begin_mask = o->begin_mask();
+            options->end_mask = o->end_mask();
+            options->ellipsis_mask = o->ellipsis_mask();
+            options->new_axis_mask = o->new_axis_mask();
+            options->shrink_axis_mask = o->shrink_axis_mask();
+            options->offset = o->offset();
+        }
+        return fb::BuiltinOptions_StridedSliceOptions;
+    case SYSTOLE_OP_SPLIT:
+        if (const fb::SplitOptions *o = from.builtin_options_as_SplitOptions()) {
+            options->count = o->num_splits();
+        }
+        return fb::BuiltinOptions_SplitOptions;
+    case SYSTOLE_OP_SPLIT_V:
+        if (const fb::SplitVOptions *o = from.builtin_options_as_SplitVOptions()) {
+            options->count = o->num_splits();
+        }
+        return fb::BuiltinOptions_SplitVOptions;
+    case SYSTOLE_OP_ARG_MAX:
+        if (const fb::ArgMaxOptions *o = from.builtin_options_as_ArgMaxOptions()) {
+            options->output_type = static_cast<systole_dtype>(o->output_type());
+        }
+        return fb::BuiltinOptions_ArgMaxOptions;
+    case SYSTOLE_OP_ARG_MIN:
+        if (const fb::ArgMinOptions *o = from.builtin_options_as_ArgMinOptions()) {
+            options->output_type = static_cast<systole_dtype>(o->output_type());
+        }
+        return fb::BuiltinOptions_ArgMinOptions;
+    case SYSTOLE_OP_SHAPE:
+        if (const fb::ShapeOptions *o = from.builtin_options_as_ShapeOptions()) {
+            options->output_type = static_cast<systole_dtype>(o->out_type());
+        }
+        return fb::BuiltinOptions_ShapeOptions;
+    case SYSTOLE_OP_PACK:
+        if (const fb::PackOptions *o = from.builtin_options_as_PackOptions()) {
+            options->count = o->values_count();
+            options->axis = o->axis();
+        }
+        return fb::BuiltinOptions_PackOptions;
+    case SYSTOLE_OP_UNPACK:
+        if (const fb::UnpackOptions *o = from.builtin_options_as_UnpackOptions()) {
+            options->count = o->num();
+            options->axis = o->axis();
+        }
+        return fb::BuiltinOptions_UnpackOptions;
+    case SYSTOLE_OP_LEAKY_RELU:
+        if (const fb::LeakyReluOptions *o = from.builtin_options_as_LeakyReluOptions()) {
+            options->alpha = o->alpha();
+        }
+        return fb::BuiltinOptions_LeakyReluOptions;
+    case SYSTOLE_OP_MIRROR_PAD:
+        if (const fb::MirrorPadOptions *o = from.builtin_options_as_MirrorPadOptions()) {
+            options->symmetric = o->mode() == fb::MirrorPadMode_SYMMETRIC;
+        }
+        return fb::BuiltinOptions_MirrorPadOptions;
+    default:
+        return fb::BuiltinOptions_NONE;
+    }
+}
+
 systole_status Reader::ReadOptions(const fb::Operator &from, systole_operator *op, const char *what) {
     systole_options *options = &op->options;
     options->stride_h = options->stride_w = options->dilation_h = options->dilation_w = 1;
@@ -395,6 +489,9 @@ systole_status Reader::ReadOptions(const fb::Operator &from, systole_operator *o
         }
         break;
     case SYSTOLE_OP_MEAN:
+    case SYSTOLE_OP_SUM:
+    case SYSTOLE_OP_REDUCE_MAX:
+    case SYSTOLE_OP_REDUCE_MIN:
         wanted = fb::BuiltinOptions_ReducerOptions;
         if (const fb::ReducerOptions *o = from.builtin_options_as_ReducerOptions()) {
             options->keep_dims = o->keep_dims();
@@ -449,6 +546,56 @@ systole_status Reader::ReadOptions(const fb::Operator &from, systole_operator *o
     case SYSTOLE_OP_LOG_SOFTMAX:
         wanted = fb::BuiltinOptions_LogSoftmaxOptions;
         break;
+    case SYSTOLE_OP_TRANSPOSE_CONV:
+        wanted = fb::BuiltinOptions_TransposeConvOptions;
+        required = true;
+        if (const fb::TransposeConvOptions *o = from.builtin_options_as_TransposeConvOptions()) {
+            padding = o->padding();
+            activation = o->fused_activation_function();
+            options->stride_h = o->stride_h();
+            options->stride_w = o->stride_w();
+        }
+        break;
+    case SYSTOLE_OP_SUB:
+        wanted = fb::BuiltinOptions_SubOptions;
+        options->pot_scale_int16 = true;
+        if (const fb::SubOptions *o = from.builtin_options_as_SubOptions()) {
+            activation = o->fused_activation_function();
+            options->pot_scale_int16 = o->pot_scale_int16();
+        }
+        break;
+    case SYSTOLE_OP_DIV:
+        wanted = fb::BuiltinOptions_DivOptions;
+        if (const fb::DivOptions *o = from.builtin_options_as_DivOptions()) {
+            activation = o->fused_activation_function();
+        }
+        break;
+    case SYSTOLE_OP_L2_NORMALIZATION:
+        wanted = fb::BuiltinOptions_L2NormOptions;
+        if (const fb::L2NormOptions *o = from.builtin_options_as_L2NormOptions()) {
+            activation = o->fused_activation_function();
+        }
+        break;
+    case SYSTOLE_OP_SQUEEZE:
+        wanted = fb::BuiltinOptions_SqueezeOptions;
+        if (const fb::SqueezeOptions *o = from.builtin_options_as_SqueezeOptions()) {
+            uint32_t rank = o->squeeze_dims() == nullptr ? 0 : o->squeeze_dims()->size();
+            if (rank > SYSTOLE_MAX_RANK) {
+                return Fail(SYSTOLE_UNSUPPORTED, "name each axis once", "%s removes %u axes", what, rank);
+            }
+            options->new_rank = static_cast<int32_t>(rank);
+            for (uint32_t i = 0; i < rank; i++) {
+                options->new_shape[i] = o->squeeze_dims()->Get(i);
+            }
+        }
+        break;
+    case SYSTOLE_OP_CAST:
+        wanted = fb::BuiltinOptions_CastOptions; // real files leave the options out
+        if (const fb::CastOptions *o = from.builtin_options_as_CastOptions()) {
+            options->input_type = static_cast<systole_dtype>(o->in_data_type());
+            options->output_type = static_cast<systole_dtype>(o->out_data_type());
+        }
+        break;
     case SYSTOLE_OP_PAD:
         wanted = fb::BuiltinOptions_PadOptions;
         break;
@@ -462,7 +609,9 @@ systole_status Reader::ReadOptions(const fb::Operator &from, systole_operator *o
         wanted = fb::BuiltinOptions_DequantizeOptions;
         break;
     default:
-        op->options_unknown = !IsEmptyTable(from.builtin_options());
+        wanted = ReadPlainOptions(from, op->code, options);
+        required = wanted != fb::BuiltinOptions_NONE;
+        op->options_unknown = !required && !IsEmptyTable(from.builtin_options());
         break;
     }
     fb::BuiltinOptions type = from.builtin_options_type();

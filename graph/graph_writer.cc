@@ -42,6 +42,78 @@ fb::Padding Padding(const systole_options &options) {
     return static_cast<fb::Padding>(options.padding);
 }
 
+// Those of operators without a window or an activation.
+Offset<void> WritePlainOptions(FlatBufferBuilder &builder, const systole_operator &op, fb::BuiltinOptions *type) {
+    const systole_options &o = op.options;
+    switch (op.code) {
+    case SYSTOLE_OP_CAST:
+        if (op.options_type == 0) {
+            return 0;
+        }
+        *type = fb::BuiltinOptions_CastOptions;
+        return fb::CreateCastOptions(builder, static_cast<fb::TensorType>(o.input_type),
+                                     static_cast<fb::TensorType>(o.output_type))
+            .Union();
+    case SYSTOLE_OP_RESIZE_BILINEAR:
+        *type = fb::BuiltinOptions_ResizeBilinearOptions;
+        return fb::CreateResizeBilinearOptions(builder, o.align_corners, o.half_pixel_centers).Union();
+    case SYSTOLE_OP_RESIZE_NEAREST_NEIGHBOR:
+        *type = fb::BuiltinOptions_ResizeNearestNeighborOptions;
+        return fb::CreateResizeNearestNeighborOptions(builder, o.align_corners, o.half_pixel_centers).Union();
+    case SYSTOLE_OP_SPACE_TO_DEPTH:
+        *type = fb::BuiltinOptions_SpaceToDepthOptions;
+        return fb::CreateSpaceToDepthOptions(builder, o.block_size).Union();
+    case SYSTOLE_OP_DEPTH_TO_SPACE:
+        *type = fb::BuiltinOptions_DepthToSpaceOptions;
+        return fb::CreateDepthToSpaceOptions(builder, o.block_size).Union();
+    case SYSTOLE_OP_GATHER:
+        *type = fb::BuiltinOptions_GatherOptions;
+        return fb::CreateGatherOptions(builder, o.axis, o.batch_dims).Union();
+    case SYSTOLE_OP_STRIDED_SLICE:
+        *type = fb::BuiltinOptions_StridedSliceOptions;
+        return fb::CreateStridedSliceOptions(builder, o.begin_mask, o.end_mask, o.ellipsis_mask, o.new_axis_mask,
+                                             o.shrink_axis_mask, o.offset)
+            .Union();
+    case SYSTOLE_OP_SPLIT:
+        *type = fb::BuiltinOptions_SplitOptions;
+        return fb::CreateSplitOptions(builder, o.count).Union();
+    case SYSTOLE_OP_SPLIT_V:
+        *type = fb::BuiltinOptions_SplitVOptions;
+        return fb::CreateSplitVOptions(builder, o.count).Union();
+    case SYSTOLE_OP_ARG_MAX:
+        *type = fb::BuiltinOptions_ArgMaxOptions;
+        return fb::CreateArgMaxOptions(builder, static_cast<fb::TensorType>(o.output_type)).Union();
+    case SYSTOLE_OP_ARG_MIN:
+        *type = fb::BuiltinOptions_ArgMinOptions;
+        return fb::CreateArgMinOptions(builder, static_cast<fb::TensorType>(o.output_type)).Union();
+    case SYSTOLE_OP_SHAPE:
+        *type = fb::BuiltinOptions_ShapeOptions;
+        return fb::CreateShapeOptions(builder, static_cast<fb::TensorType>(o.output_type)).Union();
+    case SYSTOLE_OP_PACK:
+        *type = fb::BuiltinOptions_PackOptions;
+        return fb::CreatePackOptions(builder, o.count, o.axis).Union();
+    case SYSTOLE_OP_UNPACK:
+        *type = fb::BuiltinOptions_UnpackOptions;
+        return fb::CreateUnpackOptions(builder, o.count, o.axis).Union();
+    case SYSTOLE_OP_LEAKY_RELU:
+        *type = fb::BuiltinOptions_LeakyReluOptions;
+        return fb::CreateLeakyReluOptions(builder, o.alpha).Union();
+    case SYSTOLE_OP_MIRROR_PAD:
+        *type = fb::BuiltinOptions_MirrorPadOptions;
+        return fb::CreateMirrorPadOptions(builder,
+                                          o.symmetric ? fb::MirrorPadMode_SYMMETRIC : fb::MirrorPadMode_REFLECT)
+            .Union();
+    default:
+        if (op.options_type == 0) {
+            *type = fb::BuiltinOptions_NONE;
+            return 0;
+        }
+        // Options without a field are alike, whatever their number.
+        *type = static_cast<fb::BuiltinOptions>(op.options_type);
+        return fb::CreatePadOptions(builder).Union();
+    }
+}
+
 // The options of one operator; *type receives its number.
 Offset<void> WriteOptions(FlatBufferBuilder &builder, const systole_operator &op, fb::BuiltinOptions *type) {
     const systole_options &o = op.options;
@@ -81,6 +153,9 @@ Offset<void> WriteOptions(FlatBufferBuilder &builder, const systole_operator &op
         *type = fb::BuiltinOptions_MulOptions;
         return fb::CreateMulOptions(builder, Activation(o)).Union();
     case SYSTOLE_OP_MEAN:
+    case SYSTOLE_OP_SUM:
+    case SYSTOLE_OP_REDUCE_MAX:
+    case SYSTOLE_OP_REDUCE_MIN:
         *type = fb::BuiltinOptions_ReducerOptions;
         return fb::CreateReducerOptions(builder, o.keep_dims).Union();
     case SYSTOLE_OP_RESHAPE: {
@@ -102,6 +177,23 @@ Offset<void> WriteOptions(FlatBufferBuilder &builder, const systole_operator &op
     case SYSTOLE_OP_LOG_SOFTMAX:
         *type = fb::BuiltinOptions_LogSoftmaxOptions;
         return fb::CreateLogSoftmaxOptions(builder).Union();
+    case SYSTOLE_OP_TRANSPOSE_CONV:
+        *type = fb::BuiltinOptions_TransposeConvOptions;
+        return fb::CreateTransposeConvOptions(builder, Padding(o), o.stride_w, o.stride_h, Activation(o)).Union();
+    case SYSTOLE_OP_SUB:
+        *type = fb::BuiltinOptions_SubOptions;
+        return fb::CreateSubOptions(builder, Activation(o), o.pot_scale_int16).Union();
+    case SYSTOLE_OP_DIV:
+        *type = fb::BuiltinOptions_DivOptions;
+        return fb::CreateDivOptions(builder, Activation(o)).Union();
+    case SYSTOLE_OP_L2_NORMALIZATION:
+        *type = fb::BuiltinOptions_L2NormOptions;
+        return fb::CreateL2NormOptions(builder, Activation(o)).Union();
+    case SYSTOLE_OP_SQUEEZE: {
+        *type = fb::BuiltinOptions_SqueezeOptions;
+        auto axes = o.new_rank > 0 ? builder.CreateVector(o.new_shape, static_cast<size_t>(o.new_rank)) : 0;
+        return fb::CreateSqueezeOptions(builder, axes).Union();
+    }
     case SYSTOLE_OP_PAD:
         *type = fb::BuiltinOptions_PadOptions;
         return fb::CreatePadOptions(builder).Union();
@@ -115,13 +207,7 @@ Offset<void> WriteOptions(FlatBufferBuilder &builder, const systole_operator &op
         *type = fb::BuiltinOptions_DequantizeOptions;
         return fb::CreateDequantizeOptions(builder).Union();
     default:
-        if (op.options_type == 0) {
-            *type = fb::BuiltinOptions_NONE;
-            return 0;
-        }
-        // Options without a field are alike, whatever their number.
-        *type = static_cast<fb::BuiltinOptions>(op.options_type);
-        return fb::CreatePadOptions(builder).Union();
+        return WritePlainOptions(builder, op, type);
     }
 }
 

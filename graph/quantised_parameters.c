@@ -69,11 +69,12 @@ enum systole_status systole_convolution_parameters_derive(const struct systole_g
                                                           struct systole_diagnostic *diagnostic) {
     *parameters = (struct systole_convolution_parameters){0};
     const struct systole_operator *op = &graph->operators[operator_index];
-    if (!has_operands(op, 2) || op->inputs[1] < 0) {
+    uint32_t first = op->code == SYSTOLE_OP_TRANSPOSE_CONV ? 2 : 0; // behind the output's shape and the weights
+    if (!has_operands(op, first == 2 ? 3 : 2) || op->inputs[1] < 0) {
         return refuse(diagnostic, graph, operator_index, "operator", "lacks an input or output");
     }
     float input_scale = 1.0f, output_scale = 1.0f;
-    enum systole_status status = systole_tensor_affine(graph, operator_index, op->inputs[0], "input", &input_scale,
+    enum systole_status status = systole_tensor_affine(graph, operator_index, op->inputs[first], "input", &input_scale,
                                                        &parameters->input_zero_point, diagnostic);
     if (status == SYSTOLE_OK) {
         status = systole_tensor_affine(graph, operator_index, op->outputs[0], "output", &output_scale,
@@ -82,7 +83,7 @@ enum systole_status systole_convolution_parameters_derive(const struct systole_g
     if (status != SYSTOLE_OK) {
         return status;
     }
-    const struct systole_tensor *input = &graph->tensors[op->inputs[0]];
+    const struct systole_tensor *input = &graph->tensors[op->inputs[first]];
     const struct systole_tensor *weights = &graph->tensors[op->inputs[1]];
     const struct systole_tensor *output = &graph->tensors[op->outputs[0]];
     const struct systole_quantisation *q = &weights->quantisation;

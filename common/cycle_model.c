@@ -77,12 +77,23 @@ struct systole_command_cycles systole_command_cycles(const struct systole_target
     case SYSTOLE_OPCODE_MAX_POOL:
     case SYSTOLE_OPCODE_AVERAGE_POOL:
     case SYSTOLE_OPCODE_SUM_POOL:
+    case SYSTOLE_OPCODE_MIN_POOL:
         result = window_cycles(target, command);
         break;
     case SYSTOLE_OPCODE_ADD:
-    case SYSTOLE_OPCODE_REQUANTISE: {
+    case SYSTOLE_OPCODE_REQUANTISE:
+    case SYSTOLE_OPCODE_SUB:
+    case SYSTOLE_OPCODE_MUL:
+    case SYSTOLE_OPCODE_MAXIMUM:
+    case SYSTOLE_OPCODE_MINIMUM:
+    case SYSTOLE_OPCODE_SQUARED_DIFFERENCE:
+    case SYSTOLE_OPCODE_PRELU:
+    case SYSTOLE_OPCODE_TABLE: {
         const struct systole_elementwise *e = &command->body.elementwise;
         result.occupancy = SYSTOLE_TIMING_ELEMENTWISE_OVERHEAD + (uint64_t)e->tiles * e->height * e->width;
+        if (command->header.opcode == SYSTOLE_OPCODE_TABLE) {
+            result.occupancy += 256 / target->columns; // the table's words
+        }
         result.latency = result.occupancy + SYSTOLE_TIMING_ELEMENTWISE_FILL + DRAIN;
         break;
     }

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "program/command_footprint.h"
+
 #define NEVER UINT64_MAX
 #define RECORDS 8u       // channel records that the array holds
 #define RECORD_WORDS 12u // of a channel record
@@ -303,7 +305,8 @@ static bool feeder_step(struct systole_unit_model *m, uint32_t launched) {
 // ---- Depthwise and pooling.
 
 static bool is_divided(uint32_t opcode) {
-    return opcode == SYSTOLE_OPCODE_MAX_POOL || opcode == SYSTOLE_OPCODE_AVERAGE_POOL;
+    return opcode == SYSTOLE_OPCODE_MAX_POOL || opcode == SYSTOLE_OPCODE_MIN_POOL ||
+           opcode == SYSTOLE_OPCODE_AVERAGE_POOL;
 }
 
 // A word of parameters was granted.
@@ -443,7 +446,13 @@ static void elementwise_take(struct systole_elementwise_model *e) {
     const struct systole_elementwise *w = &e->at;
     struct systole_request_model *r = &e->request;
     r->valid = true;
-    r->pending = e->add ? 3 : 1;
+    e->request_fills = e->fill_left > 0;
+    if (e->request_fills) {
+        r->pending = 2;
+        r->address[1] = w->input2_address + e->fill_words - e->fill_left--;
+        return;
+    }
+    r->pending = e->pair ? 3 : 1;
     r->address[0] = w->input_address + e->tile * w->input_tile_stride + e->row * w->input_row_stride +
                     e->column * w->input_pixel_stride;
     r->address[1] = w->input2_address + e->tile * w->input2_tile_stride + e->row * w->input2_row_stride +
@@ -465,15 +474,18 @@ static void elementwise_step(struct systole_unit_model *m, bool wrote) {
     bool moved = request_ask(m, &e->request) || wrote, was_active = e->active;
     if (e->request.valid && e->request.pending == 0) {
         e->request.valid = false;
-        e->results.ready[e->request_slot] = m->now + SYSTOLE_TIMING_ELEMENTWISE_FILL;
+        if (!e->request_fills) {
+            e->results.ready[e->request_slot] = m->now + SYSTOLE_TIMING_ELEMENTWISE_FILL;
+        }
     }
-    if (e->active && !was_full && !e->request.valid) {
+    if (e->active && (!was_full || e->fill_left > 0) && !e->request.valid) {
         elementwise_take(e);
         moved = true;
     }
     if (e->next_valid && (!was_active || !e->active)) {
         e->at = e->next;
-        e->add = e->next_add;
+        e->pair = e->next_pair;
+        e->fill_left = e->fill_words = e->next_fill;
         e->active = true;
         e->next_valid = false;
         e->tile = e->row = e->column = 0;
@@ -566,7 +578,8 @@ static void take_accepted(struct systole_unit_model *m) {
     c = m->accepted[SYSTOLE_UNIT_ELEMENTWISE];
     if (c != NULL) {
         m->elementwise.next = c->body.elementwise;
-        m->elementwise.next_add = c->header.opcode == SYSTOLE_OPCODE_ADD;
+        m->elementwise.next_pair = systole_opcode_has_second_input(c->header.opcode);
+        m->elementwise.next_fill = c->header.opcode == SYSTOLE_OPCODE_TABLE ? 256 / m->target->columns : 0;
         m->elementwise.next_valid = true;
         m->elementwise.inside++;
     }

@@ -77,7 +77,9 @@ struct systole_depthwise_model {
 
 struct systole_elementwise_model {
     struct systole_elementwise next, at;
-    bool next_valid, next_add, active, add;
+    bool next_valid, next_pair, active, pair;
+    uint32_t next_fill, fill_words, fill_left; // words of a table
+    bool request_fills;
     uint32_t tile, row, column;
     struct systole_request_model request;
     uint32_t request_slot;

@@ -163,9 +163,17 @@ bool systole_execution_run(struct systole_execution *execution) {
     case SYSTOLE_OPCODE_MAX_POOL:
     case SYSTOLE_OPCODE_AVERAGE_POOL:
     case SYSTOLE_OPCODE_SUM_POOL:
+    case SYSTOLE_OPCODE_MIN_POOL:
         return systole_execute_window(execution);
     case SYSTOLE_OPCODE_ADD:
     case SYSTOLE_OPCODE_REQUANTISE:
+    case SYSTOLE_OPCODE_SUB:
+    case SYSTOLE_OPCODE_MUL:
+    case SYSTOLE_OPCODE_MAXIMUM:
+    case SYSTOLE_OPCODE_MINIMUM:
+    case SYSTOLE_OPCODE_SQUARED_DIFFERENCE:
+    case SYSTOLE_OPCODE_PRELU:
+    case SYSTOLE_OPCODE_TABLE:
         return systole_execute_elementwise(execution);
     default:
         return true; // nop

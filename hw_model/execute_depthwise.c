@@ -57,6 +57,12 @@ static void fold_tap(const struct depthwise *d, uint32_t k, const uint8_t *word,
             sums[c] += is_unsigned ? (int32_t)word[c] : (int32_t)(int8_t)word[c];
         }
         break;
+    case SYSTOLE_OPCODE_MIN_POOL:
+        for (uint32_t c = 0; c < d->columns; c++) {
+            int32_t value = is_unsigned ? (int32_t)word[c] : (int32_t)(int8_t)word[c];
+            sums[c] = value < sums[c] ? value : sums[c];
+        }
+        break;
     default:
         for (uint32_t c = 0; c < d->columns; c++) {
             int32_t value = is_unsigned ? (int32_t)word[c] : (int32_t)(int8_t)word[c];
@@ -88,9 +94,10 @@ static bool compute_word(struct depthwise *d, uint32_t tile, uint32_t oy, uint32
     const struct systole_window *w = d->w;
     int32_t sums[SYSTOLE_MAX_COLUMNS] = {0};
     uint32_t inside = 0;
-    if (d->opcode == SYSTOLE_OPCODE_MAX_POOL) {
+    if (d->opcode == SYSTOLE_OPCODE_MAX_POOL || d->opcode == SYSTOLE_OPCODE_MIN_POOL) {
+        int32_t high = d->input_unsigned ? 255 : 127, low = high - 255;
         for (uint32_t c = 0; c < d->columns; c++) {
-            sums[c] = d->input_unsigned ? 0 : -128;
+            sums[c] = d->opcode == SYSTOLE_OPCODE_MAX_POOL ? low : high;
         }
     }
     int32_t top = w->origin_y + (int32_t)(oy * w->stride_y), left = w->origin_x + (int32_t)(ox * w->stride_x);

@@ -131,11 +131,12 @@ module command_fetch
           known       = 1'b1;
           fields_good = window_fields_good(window) && 16'(window.kernel_height) * 16'(window.kernel_width) <= 16'd256;
         end
-        OPCODE_MAX_POOL, OPCODE_AVERAGE_POOL, OPCODE_SUM_POOL: begin
+        OPCODE_MAX_POOL, OPCODE_MIN_POOL, OPCODE_AVERAGE_POOL, OPCODE_SUM_POOL: begin
           known       = 1'b1;
           fields_good = window_fields_good(window);
         end
-        OPCODE_ADD, OPCODE_REQUANTISE: begin
+        OPCODE_ADD, OPCODE_REQUANTISE, OPCODE_SUB, OPCODE_MUL, OPCODE_MAXIMUM, OPCODE_MINIMUM,
+        OPCODE_SQUARED_DIFFERENCE, OPCODE_PRELU, OPCODE_TABLE: begin
           known       = 1'b1;
           fields_good = elementwise_fields_good(elementwise);
         end
@@ -183,7 +184,7 @@ module command_fetch
         place[2] = relocate(window.output_address, descriptor_i);
         place[3] = relocate(window.parameter_address, descriptor_i);
         if (opcode_o != OPCODE_NOP) command[223:192] = place[0][31:0];
-        if (opcode_o inside {OPCODE_ADD, OPCODE_REQUANTISE}) begin
+        if (opcode_o[7:4] == 4'd4) begin // element-wise
           place[2] = relocate(elementwise.output_address, descriptor_i);
           command[319:288] = place[1][31:0];
           command[415:384] = place[2][31:0];

@@ -9,7 +9,8 @@
 //
 // request holds one group of taps. Taps whose bank was taken ask again while the others' words are kept by the datapath; when
 // the last one is granted the next group takes its place. From there on nothing stops: result_queue has a slot for
-// every word that is on its way. depthwise and sum_pool are requantised, average_pool and max_pool (count 1) divided.
+// every word that is on its way. depthwise and sum_pool are requantised, average_pool, max_pool and min_pool (count 1)
+// divided.
 // Parameters of the next tile, and of the next command's first, are fetched while a tile is computed.
 //
 // What a word's command decides at its end is kept in one of four contexts from acceptance to retirement; the number of the
@@ -77,7 +78,8 @@ module depthwise_unit
 
   logic context_weighted_q [Contexts];
   logic context_largest_q [Contexts];
-  logic context_divided_q [Contexts];                     // max_pool and average_pool
+  logic context_smallest_q [Contexts];
+  logic context_divided_q [Contexts];                     // max_pool, min_pool and average_pool
   logic context_unsigned_q [Contexts];
   logic signed [8:0] context_input_zero_q [Contexts];
   logic signed [8:0] context_output_zero_q [Contexts];
@@ -87,7 +89,7 @@ module depthwise_unit
   logic signed [31:0] context_shift_q [Contexts];
   logic divided;
 
-  assign divided = command.opcode == OPCODE_MAX_POOL || command.opcode == OPCODE_AVERAGE_POOL;
+  assign divided = command.opcode inside {OPCODE_MAX_POOL, OPCODE_MIN_POOL, OPCODE_AVERAGE_POOL};
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -100,7 +102,8 @@ module depthwise_unit
       if (accept) begin
         accepted_q <= accepted_q + 1'b1;
         context_weighted_q[newest] <= is_depthwise;
-        context_largest_q[newest] <= command.opcode == OPCODE_MAX_POOL;
+        context_largest_q[newest] <= command.opcode inside {OPCODE_MAX_POOL, OPCODE_MIN_POOL};
+        context_smallest_q[newest] <= command.opcode == OPCODE_MIN_POOL;
         context_divided_q[newest] <= divided;
         context_unsigned_q[newest] <= command.flags[FLAG_INPUT_UNSIGNED];
         context_input_zero_q[newest] <= divided ? '0 : command.input_zero_point[8:0];
@@ -267,6 +270,7 @@ module depthwise_unit
     .group_valid_i(complete_q), .group_mask_i(arrived_mask_q), .group_index_i(arrived_index_q),
     .group_first_i(arrived_first_q), .group_last_i(arrived_last_q), .tile_last_i(arrived_tile_last_q),
     .weighted_i(context_weighted_q[arrived_context_q]), .largest_i(context_largest_q[arrived_context_q]),
+    .smallest_i(context_smallest_q[arrived_context_q]),
     .context_i(arrived_context_q), .tag_i(arrived_slot_q),
     .sum_context_o(leaving_context), .sum_multiplier_i(context_multiplier_q[leaving_context]),
     .sum_shift_i(context_shift_q[leaving_context]),

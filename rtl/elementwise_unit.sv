@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 //
-// Addition with both rescalings, and requantisation: one vector of COLUMNS bytes a cycle, without a gap between rows, tiles and
-// commands (TensorFlow Lite reference/integer_ops/add.h, reference/requantize.h):
+// Arithmetic on one or two maps, requantisation, tables: one vector of COLUMNS bytes a cycle, without a gap between rows,
+// tiles and commands (TensorFlow Lite reference/integer_ops/add.h, mul.h, reference/prelu.h, requantize.h and others):
 //
-//   walk -> request -> scratchpad -> operands -> rescale, rescale -> sum -> requantiser -> result_queue -> scratchpad
+//   walk -> request -> scratchpad -> operands -> rescale, rescale -> combine -> requantiser -> result_queue -> scratchpad
 //
 // request holds one vector's two words. If one of their banks was taken it asks again alone; the other word waits in its
 // operand register. From the operands on nothing stops: result_queue has a slot for every vector on its way.
-// requantise takes the same way as add: its input passes the first rescaling with the multiplier 2^30 * 2^1 / 2^31 = 1, and
-// its second operand is 0.
+// All opcodes take the same way. Where one does not rescale, the multiplier is 2^30 * 2^1 / 2^31 = 1; an operand that it does
+// not have is 0. mul and the negative elements of prelu are products of both operands in front of the rescalings. table
+// first reads its table through the port of the second input, a word a cycle, as vectors that have no result; they reach the
+// table's register in their order, so that commands before and behind need no gap either.
 //
 // Addresses are sums: each of the three walks has the address of its tile, of its row and of its word. What the arithmetic needs
 // of a command is kept in one of four contexts until the command has retired; its number travels with the vector.
@@ -51,6 +53,8 @@ module elementwise_unit
   localparam int unsigned Slot = $clog2(Slots);
   localparam int unsigned Tag = Context + Slot;
   localparam logic signed [31:0] One = 32'sh4000_0000;    // with a shift of 1
+  localparam int unsigned TableWords = 256 / COLUMNS;
+  localparam int unsigned TableIndex = $clog2(TableWords);
 
   logic enable;
   assign enable = !halt_i && !error_o;
@@ -59,14 +63,20 @@ module elementwise_unit
 
   elementwise_command_t command;
   logic unused_command;
-  logic is_nop, is_add, accept, queue_retire, nop_retire_q, next_valid_q, promote;
+  typedef enum logic [2:0] {Sum, Difference, Largest, Smallest, Square} combine_t;
+
+  logic is_nop, is_pair, is_table, is_product, scales, scales_output, accept, queue_retire, nop_retire_q, next_valid_q, promote;
   logic [Context:0] accepted_q, retired_q;                // one bit more than a context's number
   logic [Context-1:0] newest, next_context_q;
 
   assign command = elementwise_command_t'(command_i);
   assign unused_command = ^command ^ ^window_low_i[3] ^ ^window_high_i[3];
   assign is_nop = command.opcode == OPCODE_NOP;
-  assign is_add = command.opcode == OPCODE_ADD;
+  assign is_pair = command.opcode != OPCODE_REQUANTISE && command.opcode != OPCODE_TABLE;
+  assign is_table = command.opcode == OPCODE_TABLE;
+  assign is_product = command.opcode == OPCODE_MUL || command.opcode == OPCODE_PRELU;
+  assign scales = is_pair && command.opcode != OPCODE_MUL;  // each operand by its own multiplier
+  assign scales_output = !is_table;
   assign newest = accepted_q[Context-1:0];
   assign busy_o = accepted_q != retired_q || nop_retire_q;
   // A nop waits until all before it have retired.
@@ -91,6 +101,10 @@ module elementwise_unit
   logic signed [15:0] context_shift_q [Contexts];
   logic signed [15:0] context_shift2_q [Contexts];
   logic signed [15:0] context_output_shift_q [Contexts];
+  logic context_product_q [Contexts];                       // mul, prelu
+  logic context_sign_q [Contexts];                          // prelu: which operand counts is the first one's sign
+  logic context_table_q [Contexts];
+  combine_t context_combine_q [Contexts];
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -106,18 +120,28 @@ module elementwise_unit
         context_unsigned2_q[newest] <= command.flags[FLAG_INPUT2_UNSIGNED];
         context_broadcast_q[newest] <= command.flags[FLAG_INPUT_LANE_BROADCAST];
         context_broadcast2_q[newest] <= command.flags[FLAG_INPUT2_LANE_BROADCAST];
+        context_product_q[newest] <= is_product;
+        context_sign_q[newest] <= command.opcode == OPCODE_PRELU;
+        context_table_q[newest] <= is_table;
+        case (command.opcode)
+          OPCODE_SUB: context_combine_q[newest] <= Difference;
+          OPCODE_MAXIMUM: context_combine_q[newest] <= Largest;
+          OPCODE_MINIMUM: context_combine_q[newest] <= Smallest;
+          OPCODE_SQUARED_DIFFERENCE: context_combine_q[newest] <= Square;
+          default: context_combine_q[newest] <= Sum;
+        endcase
         context_zero_q[newest] <= command.input_zero_point[8:0];
         context_zero2_q[newest] <= command.input2_zero_point[8:0];
-        context_output_zero_q[newest] <= command.output_zero_point[8:0];
-        context_clamp_min_q[newest] <= command.clamp_min[8:0];
-        context_clamp_max_q[newest] <= command.clamp_max[8:0];
-        context_left_q[newest] <= is_add ? command.left_shift[4:0] : '0;
-        context_multiplier_q[newest] <= is_add ? command.input_multiplier : One;
+        context_output_zero_q[newest] <= scales_output ? command.output_zero_point[8:0] : '0;
+        context_clamp_min_q[newest] <= scales_output ? command.clamp_min[8:0] : -9'sd128;
+        context_clamp_max_q[newest] <= scales_output ? command.clamp_max[8:0] : 9'sd127;
+        context_left_q[newest] <= is_pair && !is_product ? command.left_shift[4:0] : '0;
+        context_multiplier_q[newest] <= scales ? command.input_multiplier : One;
         context_multiplier2_q[newest] <= command.input2_multiplier;
-        context_output_multiplier_q[newest] <= command.output_multiplier;
-        context_shift_q[newest] <= is_add ? command.input_shift : 16'sd1;
+        context_output_multiplier_q[newest] <= scales_output ? command.output_multiplier : One;
+        context_shift_q[newest] <= scales ? command.input_shift : 16'sd1;
         context_shift2_q[newest] <= command.input2_shift;
-        context_output_shift_q[newest] <= command.output_shift;
+        context_output_shift_q[newest] <= scales_output ? command.output_shift : 16'sd1;
       end
     end
   end
@@ -133,9 +157,9 @@ module elementwise_unit
   logic [31:0] next_low_q [Walks];
   logic [31:0] next_high_q [Walks];
   logic [15:0] next_width_q, next_height_q, next_tiles_q;
-  logic next_add_q;
+  logic next_pair_q, next_table_q;
 
-  logic active_q, add_q;
+  logic active_q, pair_q, filling_q;                      // filling: the table is read
   logic [31:0] tile_q [Walks];
   logic [31:0] row_q [Walks];
   logic [31:0] word_q [Walks];
@@ -147,7 +171,8 @@ module elementwise_unit
   logic [15:0] width_q, height_q, columns_left_q, rows_left_q, tiles_left_q;
   logic [Context-1:0] walk_context_q;
 
-  logic column_last, row_last, tile_last, command_last, vector_taken, outside;
+  logic [TableIndex-1:0] fill_q;
+  logic column_last, row_last, tile_last, command_last, step, vector_taken, fill_taken, outside;
   logic [31:0] tile_d [Walks];
   logic [31:0] row_d [Walks];
   logic [31:0] word_d [Walks];
@@ -158,6 +183,8 @@ module elementwise_unit
   assign tile_last = tiles_left_q == '0;
   assign command_last = column_last && row_last && tile_last;
   assign promote = next_valid_q && (!active_q || (vector_taken && command_last));
+  assign vector_taken = step && !full && !filling_q;
+  assign fill_taken = step && filling_q;
 
   always_comb begin
     outside = 1'b0;
@@ -166,7 +193,7 @@ module elementwise_unit
       tile_d[w] = column_last && row_last ? tile_q[w] + tile_stride_q[w] : tile_q[w];
       row_d[w] = !column_last ? row_q[w] : !row_last ? row_q[w] + row_stride_q[w] : tile_d[w];
       word_d[w] = !column_last ? word_q[w] + 32'(pixel_stride_q[w]) : row_d[w];
-      if (!outside && (w != 1 || add_q) && (word_q[w] < low_q[w] || word_q[w] >= high_q[w])) begin
+      if (!outside && (filling_q ? w == 1 : w != 1 || pair_q) && (word_q[w] < low_q[w] || word_q[w] >= high_q[w])) begin
         outside = 1'b1;
         outside_address = word_q[w];
       end
@@ -190,7 +217,8 @@ module elementwise_unit
         next_width_q <= command.width - 16'd1;
         next_height_q <= command.height - 16'd1;
         next_tiles_q <= command.tiles - 16'd1;
-        next_add_q <= is_add;
+        next_pair_q <= is_pair;
+        next_table_q <= is_table;
         next_context_q <= newest;
       end else if (promote) begin
         next_valid_q <= 1'b0;
@@ -210,8 +238,14 @@ module elementwise_unit
         columns_left_q <= next_width_q;
         rows_left_q <= next_height_q;
         tiles_left_q <= next_tiles_q;
-        add_q <= next_add_q;
+        pair_q <= next_pair_q;
+        filling_q <= next_table_q;
+        fill_q <= '0;
         walk_context_q <= next_context_q;
+      end else if (fill_taken) begin
+        word_q[1] <= word_q[1] + 32'd1;
+        fill_q <= fill_q + 1'b1;
+        filling_q <= fill_q != TableIndex'(TableWords - 1);
       end else if (vector_taken) begin
         tile_q <= tile_d;
         row_q <= row_d;
@@ -231,7 +265,8 @@ module elementwise_unit
   logic [31:0] address_q [PORTS];
   logic [Context-1:0] request_context_q;
   logic [Slot-1:0] request_slot_q, slot;
-  logic request_add_q;
+  logic request_pair_q, request_fill_q;
+  logic [TableIndex-1:0] request_index_q;
 
   always_comb begin
     for (int unsigned p = 0; p < PORTS; p++) begin
@@ -244,12 +279,13 @@ module elementwise_unit
   end
   assign remaining = pending_q & ~granted;
   assign request_done = request_q && remaining == '0;
-  assign vector_taken = active_q && enable && !outside && !full && (!request_q || request_done);
+  assign step = active_q && enable && !outside && (!request_q || request_done);
 
   // ---- Words arrive
 
   logic [PORTS-1:0] arriving_q;
-  logic complete_q, operands_valid_q, arrived_add_q;
+  logic complete_q, operands_valid_q, arrived_pair_q, arrived_fill_q;
+  logic [TableIndex-1:0] arrived_index_q;
   logic [Context-1:0] arrived_context_q, operand_context_q;
   logic [Slot-1:0] arrived_slot_q, operand_slot_q;
 
@@ -263,21 +299,25 @@ module elementwise_unit
     end else if (enable) begin
       pending_q <= remaining;
       if (request_done) request_q <= 1'b0;
-      if (vector_taken) begin
+      if (vector_taken || fill_taken) begin
         request_q <= 1'b1;
-        pending_q <= {add_q, 1'b1};
+        pending_q <= filling_q ? 2'b10 : {pair_q, 1'b1};
         address_q <= '{word_q[0], word_q[1]};
         request_context_q <= walk_context_q;
         request_slot_q <= slot;
-        request_add_q <= add_q;
+        request_pair_q <= pair_q;
+        request_fill_q <= filling_q;
+        request_index_q <= fill_q;
       end
       arriving_q <= granted;
       complete_q <= request_done;
-      operands_valid_q <= complete_q;
+      operands_valid_q <= complete_q && !arrived_fill_q;
       if (request_q) begin
         arrived_context_q <= request_context_q;
         arrived_slot_q <= request_slot_q;
-        arrived_add_q <= request_add_q;
+        arrived_pair_q <= request_pair_q;
+        arrived_fill_q <= request_fill_q;
+        arrived_index_q <= request_index_q;
       end
       if (complete_q) begin
         operand_context_q <= arrived_context_q;
@@ -288,18 +328,22 @@ module elementwise_unit
 
   // Operands of 9 bits. A byte is made signed by its top bit's complement: -128 to 127 becomes 0 to 255, and the offset takes
   // that back. Private to this block but for the shifted copies that leave it.
+  logic [7:0] look_up [256];
   logic signed [8:0] first [COLUMNS];
   logic signed [8:0] second [COLUMNS];
   int shifted [COLUMNS];
   int first_q [COLUMNS];
   int second_q [COLUMNS];
-  logic first_unsigned, second_unsigned, first_broadcast, second_broadcast;
+  logic first_unsigned, second_unsigned, first_broadcast, second_broadcast, product, by_sign, by_table;
   logic [4:0] left;
 
   assign first_unsigned = context_unsigned_q[arrived_context_q];
   assign second_unsigned = context_unsigned2_q[arrived_context_q];
   assign first_broadcast = context_broadcast_q[arrived_context_q];
   assign second_broadcast = context_broadcast2_q[arrived_context_q];
+  assign product = context_product_q[arrived_context_q];
+  assign by_sign = context_sign_q[arrived_context_q];
+  assign by_table = context_table_q[arrived_context_q];
   assign left = context_left_q[arrived_context_q];
 
   /* verilator lint_off BLKSEQ */
@@ -309,14 +353,22 @@ module elementwise_unit
       automatic logic signed [8:0] offset = context_zero_q[arrived_context_q] + (first_unsigned ? 9'sd0 : 9'sd128);
       automatic logic [7:0] lane_0 = read_data_i[0][7:0];
       for (int unsigned i = 0; i < COLUMNS / 4; i++) begin
-        automatic logic [31:0] four = (first_broadcast ? {4{lane_0}} : read_data_i[0][32*i+:32]) ^ flip;
-        first[4*i] = signed'(9'(four[7:0])) - offset;
-        first[4*i+1] = signed'(9'(four[15:8])) - offset;
-        first[4*i+2] = signed'(9'(four[23:16])) - offset;
-        first[4*i+3] = signed'(9'(four[31:24])) - offset;
+        automatic logic [31:0] four = (first_broadcast ? {4{lane_0}} : read_data_i[0][32*i+:32]);
+        if (by_table) begin // its bytes leave as they are
+          for (int unsigned b = 0; b < 4; b++) first[4*i+b] = 9'(signed'(look_up[four[8*b+:8]]));
+        end else begin
+          four ^= flip;
+          first[4*i] = signed'(9'(four[7:0])) - offset;
+          first[4*i+1] = signed'(9'(four[15:8])) - offset;
+          first[4*i+2] = signed'(9'(four[23:16])) - offset;
+          first[4*i+3] = signed'(9'(four[31:24])) - offset;
+        end
       end
     end
-    if (enable && arriving_q[1]) begin
+    if (enable && arriving_q[1] && arrived_fill_q) begin
+      for (int unsigned c = 0; c < COLUMNS; c++)
+        look_up[COLUMNS*32'(arrived_index_q)+c] = read_data_i[1][8*c+:8];
+    end else if (enable && arriving_q[1]) begin
       automatic logic [31:0] flip = second_unsigned ? 32'h0 : 32'h80808080;
       automatic logic signed [8:0] offset = context_zero2_q[arrived_context_q]
                                             + (second_unsigned ? 9'sd0 : 9'sd128);
@@ -330,15 +382,24 @@ module elementwise_unit
       end
     end
     if (enable && complete_q) begin
-      for (int unsigned c = 0; c < COLUMNS; c++) shifted[c] = int'(first[c]) <<< left;
-      first_q <= shifted;
-      for (int unsigned c = 0; c < COLUMNS; c++) shifted[c] = arrived_add_q ? int'(second[c]) <<< left : 0;
-      second_q <= shifted;
+      if (product) begin // mul: in place of the first; prelu: in place of the second, for negative first ones only
+        for (int unsigned c = 0; c < COLUMNS; c++)
+          shifted[c] = !by_sign ? int'(first[c]) * int'(second[c]) : first[c] < 0 ? 0 : int'(first[c]);
+        first_q <= shifted;
+        for (int unsigned c = 0; c < COLUMNS; c++)
+          shifted[c] = by_sign && first[c] < 0 ? int'(first[c]) * int'(second[c]) : 0;
+        second_q <= shifted;
+      end else begin
+        for (int unsigned c = 0; c < COLUMNS; c++) shifted[c] = int'(first[c]) <<< left;
+        first_q <= shifted;
+        for (int unsigned c = 0; c < COLUMNS; c++) shifted[c] = arrived_pair_q ? int'(second[c]) <<< left : 0;
+        second_q <= shifted;
+      end
     end
   end
   /* verilator lint_on BLKSEQ */
 
-  // ---- Rescale both, add, requantise
+  // ---- Rescale both, combine, requantise
 
   int first_multiplier [COLUMNS];
   int second_multiplier [COLUMNS];
@@ -362,8 +423,22 @@ module elementwise_unit
   assign second_shift = '{default: 32'(context_shift2_q[operand_context_q])};
   assign output_multiplier = '{default: context_output_multiplier_q[sum_context]};
   assign output_shift = '{default: 32'(context_output_shift_q[sum_context])};
+  function automatic int square(logic signed [17:0] difference);
+    return int'(difference) * int'(difference);
+  endfunction
+
+  // A square is that of the difference's low 18 bits.
   always_comb begin
-    for (int unsigned c = 0; c < COLUMNS; c++) sum[c] = first_rescaled[c] + second_rescaled[c];
+    sum = first_rescaled;
+    unique case (context_combine_q[sum_context])
+      Difference: for (int unsigned c = 0; c < COLUMNS; c++) sum[c] = first_rescaled[c] - second_rescaled[c];
+      Largest: for (int unsigned c = 0; c < COLUMNS; c++)
+        sum[c] = first_rescaled[c] > second_rescaled[c] ? first_rescaled[c] : second_rescaled[c];
+      Smallest: for (int unsigned c = 0; c < COLUMNS; c++)
+        sum[c] = first_rescaled[c] < second_rescaled[c] ? first_rescaled[c] : second_rescaled[c];
+      Square: for (int unsigned c = 0; c < COLUMNS; c++) sum[c] = square(18'(first_rescaled[c] - second_rescaled[c]));
+      default: for (int unsigned c = 0; c < COLUMNS; c++) sum[c] = first_rescaled[c] + second_rescaled[c];
+    endcase
   end
 
   rescale #(.LANES(COLUMNS), .TAG(Tag)) i_first (

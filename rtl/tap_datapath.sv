@@ -5,7 +5,7 @@
 // Three stages that never stop:
 //   operands    each tap's word, the cycle after its grant: bytes minus zero point, 9 bits. Words of one group may
 //               arrive in different cycles; group_valid_i says that the last one arrives now.
-//   group       products with the tap weights (or the bytes themselves) summed, or the largest, over the group's taps
+//   group       products with the tap weights (or the bytes themselves) summed, or the largest or smallest, over the group's taps
 //   word        added to the word's groups before; with the last one bias is added and the word leaves
 // Taps in the padding are left out of the sum, which is what an operand of 0 does.
 module tap_datapath #(
@@ -45,7 +45,8 @@ module tap_datapath #(
   input  logic              group_last_i,                 // of its word
   input  logic              tile_last_i,                  // of its tile
   input  logic              weighted_i,                   // depthwise: products; else sums of bytes
-  input  logic              largest_i,                    // max_pool
+  input  logic              largest_i,                    // max_pool and min_pool
+  input  logic              smallest_i,                   // min_pool
   input  logic [CONTEXT-1:0] context_i,
   input  logic [TAG-1:0]    tag_i,
 
@@ -71,6 +72,7 @@ module tap_datapath #(
   localparam int unsigned Chunk = COLUMNS / 4;            // lanes of a record in a word; lanes in 32 bits are 4
 
   logic group_valid_q, group_first_q, group_last_q, group_tile_last_q, group_weighted_q, group_largest_q;
+  logic group_smallest_q, sum_smallest_q;
   logic group_unsigned_q;
   logic [TAPS-1:0] group_mask_q;
   logic [Row-1:0] group_row_q, word_row;
@@ -110,6 +112,7 @@ module tap_datapath #(
         group_tile_last_q <= tile_last_i;
         group_weighted_q <= weighted_i;
         group_largest_q <= largest_i;
+        group_smallest_q <= smallest_i;
         group_unsigned_q <= input_unsigned_i;
         group_row_q <= weighted_i ? Row'(group_index_i) + (weights_set ? Row'(Groups) : '0) : '0;
         group_context_q <= context_i;
@@ -121,6 +124,7 @@ module tap_datapath #(
         sum_tile_last_q <= group_tile_last_q;
         sum_weighted_q <= group_weighted_q;
         sum_largest_q <= group_largest_q;
+        sum_smallest_q <= group_smallest_q;
         sum_context_q <= group_context_q;
         sum_tag_q <= group_tag_q;
         sum_count_q <= 16'($countones(group_mask_q));
@@ -160,7 +164,8 @@ module tap_datapath #(
       if (sum_first_q) begin
         sum = partial;
       end else if (sum_largest_q) begin
-        for (int unsigned c = 0; c < COLUMNS; c++) sum[c] = partial[c] > sum[c] ? partial[c] : sum[c];
+        for (int unsigned c = 0; c < COLUMNS; c++)
+          sum[c] = (partial[c] > sum[c]) != sum_smallest_q ? partial[c] : sum[c];
       end else begin
         for (int unsigned c = 0; c < COLUMNS; c++) sum[c] = sum[c] + partial[c];
       end
@@ -179,7 +184,8 @@ module tap_datapath #(
     end
 
     if (enable_i && group_valid_q) begin
-      automatic int neutral = group_largest_q && !group_unsigned_q ? -128 : 0;
+      automatic int neutral = !group_largest_q ? 0 : group_smallest_q ? (group_unsigned_q ? 255 : 127)
+                                                                      : (group_unsigned_q ? 0 : -128);
       for (int unsigned c = 0; c < COLUMNS; c++) partial[c] = neutral;
       for (int unsigned j = 0; j < TAPS; j++) begin
         if (group_mask_q[j]) begin
@@ -188,7 +194,7 @@ module tap_datapath #(
               partial[c] = partial[c] + int'(operand[j][c]) * int'(weight[group_row_q][j][c]);
           end else if (group_largest_q) begin
             for (int unsigned c = 0; c < COLUMNS; c++)
-              partial[c] = int'(operand[j][c]) > partial[c] ? int'(operand[j][c]) : partial[c];
+              partial[c] = (int'(operand[j][c]) > partial[c]) != group_smallest_q ? int'(operand[j][c]) : partial[c];
           end else begin
             for (int unsigned c = 0; c < COLUMNS; c++) partial[c] = partial[c] + int'(operand[j][c]);
           end

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "command_footprint.h"
+
 #define LARGEST_DEPTHWISE_KERNEL 256u
 #define SCRATCHPAD_REGIONS 5u
 
@@ -146,7 +148,7 @@ static bool check_elementwise(const struct systole_command *command, const struc
     if (!check_byte("input_zero_point", e->input_zero_point, (flags & SYSTOLE_FLAG_INPUT_UNSIGNED) != 0, reason)) {
         return false;
     }
-    if (command->header.opcode == SYSTOLE_OPCODE_ADD &&
+    if (systole_opcode_has_second_input(command->header.opcode) &&
         !check_byte("input2_zero_point", e->input2_zero_point, (flags & SYSTOLE_FLAG_INPUT2_UNSIGNED) != 0, reason)) {
         return false;
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define CHANNEL_RECORD_WORDS 12u
+#define TABLE_BYTES 256u
 #define SEARCH_LIMIT 256 // steps after which boxes count as overlapping
 
 bool systole_window_extent(int64_t origin, uint32_t outputs, int64_t stride, uint32_t taps, int64_t dilation,
@@ -124,12 +125,15 @@ static void window_footprint(const struct systole_target *target, const struct s
             (const uint32_t[3]){w->output_pixel_stride, w->output_row_stride, w->output_tile_stride});
 }
 
-static void elementwise_footprint(const struct systole_command *command, struct systole_footprint *footprint) {
+static void elementwise_footprint(const struct systole_target *target, const struct systole_command *command,
+                                  struct systole_footprint *footprint) {
     const struct systole_elementwise *e = &command->body.elementwise;
     const uint32_t extents[3] = {e->width, e->height, e->tiles};
     add_map(footprint, false, "input_address", e->input_address, extents,
             (const uint32_t[3]){e->input_pixel_stride, e->input_row_stride, e->input_tile_stride});
-    if (command->header.opcode == SYSTOLE_OPCODE_ADD) {
+    if (command->header.opcode == SYSTOLE_OPCODE_TABLE) {
+        add_run(footprint, false, "input2_address", e->input2_address, TABLE_BYTES / target->columns);
+    } else if (systole_opcode_has_second_input(command->header.opcode)) {
         add_map(footprint, false, "input2_address", e->input2_address, extents,
                 (const uint32_t[3]){e->input2_pixel_stride, e->input2_row_stride, e->input2_tile_stride});
     }
@@ -154,7 +158,7 @@ void systole_command_footprint(const struct systole_target *target, const struct
         window_footprint(target, command, footprint);
         break;
     case SYSTOLE_FORMAT_ELEMENTWISE:
-        elementwise_footprint(command, footprint);
+        elementwise_footprint(target, command, footprint);
         break;
     default:
         break;

@@ -38,6 +38,11 @@ bool systole_boxes_overlap(const struct systole_word_box *a, const struct systol
 bool systole_footprints_conflict(const struct systole_footprint *earlier, const struct systole_footprint *later,
                                  bool same_unit);
 
+// Whether an element-wise opcode reads a second map.
+static inline bool systole_opcode_has_second_input(uint32_t opcode) {
+    return opcode == SYSTOLE_OPCODE_ADD || (opcode >= SYSTOLE_OPCODE_SUB && opcode <= SYSTOLE_OPCODE_PRELU);
+}
+
 // Words of the parameter stream of a conv or depthwise command (docs/architecture.md); 0 for others.
 uint64_t systole_command_parameter_words(const struct systole_target *target, const struct systole_command *command);
 

@@ -29,8 +29,16 @@ package systole_pkg;
     OPCODE_MAX_POOL = 8'd49,
     OPCODE_AVERAGE_POOL = 8'd50,
     OPCODE_SUM_POOL = 8'd51,
+    OPCODE_MIN_POOL = 8'd52,
     OPCODE_ADD = 8'd64,
-    OPCODE_REQUANTISE = 8'd65
+    OPCODE_REQUANTISE = 8'd65,
+    OPCODE_SUB = 8'd66,
+    OPCODE_MUL = 8'd67,
+    OPCODE_MAXIMUM = 8'd68,
+    OPCODE_MINIMUM = 8'd69,
+    OPCODE_SQUARED_DIFFERENCE = 8'd70,
+    OPCODE_PRELU = 8'd71,
+    OPCODE_TABLE = 8'd72
   } opcode_e;
 
   typedef enum logic [2:0] {

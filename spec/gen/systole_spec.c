@@ -106,8 +106,16 @@ const struct systole_opcode_description *systole_describe_opcode(uint32_t opcode
     static const struct systole_opcode_description max_pool = {"max_pool", SYSTOLE_UNIT_DEPTHWISE, 2};
     static const struct systole_opcode_description average_pool = {"average_pool", SYSTOLE_UNIT_DEPTHWISE, 2};
     static const struct systole_opcode_description sum_pool = {"sum_pool", SYSTOLE_UNIT_DEPTHWISE, 2};
+    static const struct systole_opcode_description min_pool = {"min_pool", SYSTOLE_UNIT_DEPTHWISE, 2};
     static const struct systole_opcode_description add = {"add", SYSTOLE_UNIT_ELEMENTWISE, 3};
     static const struct systole_opcode_description requantise = {"requantise", SYSTOLE_UNIT_ELEMENTWISE, 3};
+    static const struct systole_opcode_description sub = {"sub", SYSTOLE_UNIT_ELEMENTWISE, 3};
+    static const struct systole_opcode_description mul = {"mul", SYSTOLE_UNIT_ELEMENTWISE, 3};
+    static const struct systole_opcode_description maximum = {"maximum", SYSTOLE_UNIT_ELEMENTWISE, 3};
+    static const struct systole_opcode_description minimum = {"minimum", SYSTOLE_UNIT_ELEMENTWISE, 3};
+    static const struct systole_opcode_description squared_difference = {"squared_difference", SYSTOLE_UNIT_ELEMENTWISE, 3};
+    static const struct systole_opcode_description prelu = {"prelu", SYSTOLE_UNIT_ELEMENTWISE, 3};
+    static const struct systole_opcode_description table = {"table", SYSTOLE_UNIT_ELEMENTWISE, 3};
     switch (opcode) {
     case 0x01: return &nop;
     case 0x10: return &load;
@@ -117,8 +125,16 @@ const struct systole_opcode_description *systole_describe_opcode(uint32_t opcode
     case 0x31: return &max_pool;
     case 0x32: return &average_pool;
     case 0x33: return &sum_pool;
+    case 0x34: return &min_pool;
     case 0x40: return &add;
     case 0x41: return &requantise;
+    case 0x42: return &sub;
+    case 0x43: return &mul;
+    case 0x44: return &maximum;
+    case 0x45: return &minimum;
+    case 0x46: return &squared_difference;
+    case 0x47: return &prelu;
+    case 0x48: return &table;
     default: return NULL;
     }
 }

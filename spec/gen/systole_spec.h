@@ -42,8 +42,16 @@ enum systole_opcode {
     SYSTOLE_OPCODE_MAX_POOL = 0x31,
     SYSTOLE_OPCODE_AVERAGE_POOL = 0x32,
     SYSTOLE_OPCODE_SUM_POOL = 0x33,
+    SYSTOLE_OPCODE_MIN_POOL = 0x34,
     SYSTOLE_OPCODE_ADD = 0x40,
     SYSTOLE_OPCODE_REQUANTISE = 0x41,
+    SYSTOLE_OPCODE_SUB = 0x42,
+    SYSTOLE_OPCODE_MUL = 0x43,
+    SYSTOLE_OPCODE_MAXIMUM = 0x44,
+    SYSTOLE_OPCODE_MINIMUM = 0x45,
+    SYSTOLE_OPCODE_SQUARED_DIFFERENCE = 0x46,
+    SYSTOLE_OPCODE_PRELU = 0x47,
+    SYSTOLE_OPCODE_TABLE = 0x48,
 };
 
 enum systole_format {
@@ -134,7 +142,7 @@ struct systole_elementwise {
     uint32_t input_address; // first word of the first input
     uint32_t input_row_stride; // words
     uint32_t input_tile_stride; // words
-    uint32_t input2_address; // first word of the second input (add)
+    uint32_t input2_address; // first word of the second input; table: its 256 bytes; requantise: not used
     uint32_t input2_row_stride; // words
     uint32_t input2_tile_stride; // words
     uint32_t output_address; // first word of the output
@@ -151,7 +159,7 @@ struct systole_elementwise {
     int16_t output_zero_point; // added last
     int16_t clamp_min; // smallest output
     int16_t clamp_max; // largest output
-    uint16_t left_shift; // add: both inputs are shifted left by this before they are rescaled
+    uint16_t left_shift; // both operands are shifted left by this before they are rescaled; requantise, mul and prelu: not used
     int32_t input_multiplier; // Q31
     int32_t input2_multiplier; // Q31
     int32_t output_multiplier; // Q31

@@ -398,7 +398,7 @@ static int32_t rounded_quotient(int32_t sum, int32_t count) {
 static int32_t naive_pool(struct bench *bench, struct dense *d, uint32_t oy, uint32_t ox, uint32_t c) {
     const struct systole_window *w = &bench->command.body.window;
     bool is_unsigned = flag(bench, SYSTOLE_FLAG_INPUT_UNSIGNED);
-    int32_t largest = is_unsigned ? 0 : -128, raw = 0, count = 0, value = 0;
+    int32_t largest = is_unsigned ? 0 : -128, smallest = is_unsigned ? 255 : 127, raw = 0, count = 0, value = 0;
     for (uint32_t ky = 0; ky < d->kernel_height; ky++) {
         for (uint32_t kx = 0; kx < d->kernel_width; kx++) {
             int32_t y = w->origin_y + (int32_t)(oy * w->stride_y + ky * w->dilation_y);
@@ -406,6 +406,7 @@ static int32_t naive_pool(struct bench *bench, struct dense *d, uint32_t oy, uin
             if (y >= 0 && x >= 0 && y < (int32_t)d->height && x < (int32_t)d->width) {
                 int32_t byte = byte_value(*input_element(d, (uint32_t)y, (uint32_t)x, c), is_unsigned);
                 largest = byte > largest ? byte : largest;
+                smallest = byte < smallest ? byte : smallest;
                 raw += byte;
                 count++;
             }
@@ -414,6 +415,9 @@ static int32_t naive_pool(struct bench *bench, struct dense *d, uint32_t oy, uin
     switch (bench->command.header.opcode) {
     case SYSTOLE_OPCODE_MAX_POOL:
         value = largest;
+        break;
+    case SYSTOLE_OPCODE_MIN_POOL:
+        value = smallest;
         break;
     case SYSTOLE_OPCODE_AVERAGE_POOL:
         value = count == 0 ? 0 : rounded_quotient(raw, count);
@@ -434,7 +438,7 @@ START_TEST(pools) {
     struct systole_window *w = &bench.command.body.window;
     d.channels = d.outputs = (uint32_t)pick(&bench, 1, (int32_t)(3 * bench.target.columns));
     random_window(&bench, &d);
-    bench.command.header.opcode = (uint8_t)(SYSTOLE_OPCODE_MAX_POOL + _i % 3);
+    bench.command.header.opcode = (uint8_t)(SYSTOLE_OPCODE_MAX_POOL + _i % 4);
     bench.command.header.unit = SYSTOLE_UNIT_DEPTHWISE;
     w->output_multiplier = (int32_t)(0x40000000u | testing_random(&bench.random) >> 2);
     w->output_shift = (int16_t)pick(&bench, -6, 2);
@@ -458,14 +462,45 @@ static uint32_t element_word(uint32_t address, uint32_t base, const uint32_t str
     return base + (address & 0xfffffffu) + t * strides[0] + y * strides[1] + x * strides[2];
 }
 
+static int32_t naive_pair(const struct systole_elementwise *e, uint32_t opcode, int32_t a, int32_t b) {
+    if (opcode == SYSTOLE_OPCODE_MUL) {
+        return a * b;
+    }
+    if (opcode == SYSTOLE_OPCODE_PRELU && a >= 0) {
+        return systole_requantise(a, e->input_multiplier, e->input_shift);
+    }
+    if (opcode == SYSTOLE_OPCODE_PRELU) {
+        return systole_requantise(a * b, e->input2_multiplier, e->input2_shift);
+    }
+    int64_t left = systole_requantise((int32_t)((uint32_t)a << e->left_shift), e->input_multiplier, e->input_shift);
+    int64_t right = systole_requantise((int32_t)((uint32_t)b << e->left_shift), e->input2_multiplier, e->input2_shift);
+    switch (opcode) {
+    case SYSTOLE_OPCODE_ADD:
+        return (int32_t)(uint32_t)(uint64_t)(left + right);
+    case SYSTOLE_OPCODE_SUB:
+        return (int32_t)(uint32_t)(uint64_t)(left - right);
+    case SYSTOLE_OPCODE_MAXIMUM:
+        return (int32_t)(left > right ? left : right);
+    case SYSTOLE_OPCODE_MINIMUM:
+        return (int32_t)(left < right ? left : right);
+    default: {
+        int64_t difference = (left - right) & 0x3ffff; // 18 bits
+        difference -= difference > 0x1ffff ? 0x40000 : 0;
+        return (int32_t)(uint32_t)(uint64_t)(difference * difference);
+    }
+    }
+}
+
 static int32_t naive_elementwise(struct bench *bench, int32_t a, int32_t b) {
     const struct systole_elementwise *e = &bench->command.body.elementwise;
+    uint32_t opcode = bench->command.header.opcode;
+    if (opcode == SYSTOLE_OPCODE_TABLE) { // the table lies in the second input's words
+        return bench->memory[(size_t)(bench->windows[SYSTOLE_REGION_ACTIVATIONS].base + 1) * bench->target.columns +
+                             (uint8_t)a];
+    }
     int32_t value = a - e->input_zero_point;
-    if (bench->command.header.opcode == SYSTOLE_OPCODE_ADD) {
-        int32_t left = (int32_t)((uint32_t)value << e->left_shift);
-        int32_t right = (int32_t)((uint32_t)(b - e->input2_zero_point) << e->left_shift);
-        value = (int32_t)((uint32_t)systole_requantise(left, e->input_multiplier, e->input_shift) +
-                          (uint32_t)systole_requantise(right, e->input2_multiplier, e->input2_shift));
+    if (opcode != SYSTOLE_OPCODE_REQUANTISE) {
+        value = naive_pair(e, opcode, value, b - e->input2_zero_point);
     }
     value = systole_requantise(value, e->output_multiplier, e->output_shift);
     value = (int32_t)((uint32_t)value + (uint32_t)e->output_zero_point);
@@ -475,7 +510,7 @@ static int32_t naive_elementwise(struct bench *bench, int32_t a, int32_t b) {
 
 static void random_elementwise(struct bench *bench) {
     struct systole_elementwise *e = &bench->command.body.elementwise;
-    bench->command.header.opcode = (uint8_t)(pick(bench, 0, 3) > 0 ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE);
+    bench->command.header.opcode = (uint8_t)pick(bench, SYSTOLE_OPCODE_ADD, SYSTOLE_OPCODE_TABLE);
     bench->command.header.unit = SYSTOLE_UNIT_ELEMENTWISE;
     bench->command.header.flags = (uint16_t)(testing_random(&bench->random) & 0x63);
     e->height = (uint16_t)pick(bench, 1, 6);

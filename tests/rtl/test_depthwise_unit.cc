@@ -142,7 +142,7 @@ systole_command plain_command(Unit &h, Bump &bump, unsigned opcode, unsigned ker
 }
 
 const unsigned OPCODES[] = {SYSTOLE_OPCODE_DEPTHWISE, SYSTOLE_OPCODE_MAX_POOL, SYSTOLE_OPCODE_AVERAGE_POOL,
-                            SYSTOLE_OPCODE_SUM_POOL};
+                            SYSTOLE_OPCODE_SUM_POOL, SYSTOLE_OPCODE_MIN_POOL};
 
 void random_commands() {
     static const MemoryMood moods[] = {{0, 0, 0, false},   {16, 0, 0, true},    {0, 160, 0, false},
@@ -198,14 +198,16 @@ void one_tap() {
         Bump bump;
         std::vector<systole_command> commands = {plain_command(h, bump, opcode, 1, 20, 20, 3)};
         CHECK(h.execute(commands, {0, 0, 0, false}));
-        bool divided = opcode == SYSTOLE_OPCODE_MAX_POOL || opcode == SYSTOLE_OPCODE_AVERAGE_POOL;
+        bool divided = opcode == SYSTOLE_OPCODE_MAX_POOL || opcode == SYSTOLE_OPCODE_MIN_POOL ||
+                       opcode == SYSTOLE_OPCODE_AVERAGE_POOL;
         CHECK(h.cycles() <= 3 * 400 * (divided ? 17 : 16) / 16 + 36);
     }
 }
 
 // 255 x 255 taps, all of them the extreme byte: the largest sum and count that a division meets; padding around.
 void largest_kernels() {
-    for (unsigned opcode : {SYSTOLE_OPCODE_AVERAGE_POOL, SYSTOLE_OPCODE_MAX_POOL, SYSTOLE_OPCODE_SUM_POOL}) {
+    for (unsigned opcode :
+         {SYSTOLE_OPCODE_AVERAGE_POOL, SYSTOLE_OPCODE_MAX_POOL, SYSTOLE_OPCODE_SUM_POOL, SYSTOLE_OPCODE_MIN_POOL}) {
         for (int extreme : {0, 255, 128, 1}) {
             Unit h(opcode + (unsigned)extreme);
             std::fill(h.memory.begin(), h.memory.end(), (uint8_t)extreme);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// The element-wise unit against the functional model: random additions and requantisations, back to back, under random
+// The element-wise unit against the functional model: random commands of all opcodes, back to back, under random
 // refusals, with broadcasts by stride and by lane; its rate without refusals; windows, halt and reset.
 
 // Parameters: -GCOLUMNS=16
@@ -45,9 +45,14 @@ void random_scale(Unit &h, int32_t *multiplier, int16_t *shift, bool plausible, 
 }
 
 // A command whose accesses stay in their windows; its output is its own.
+const unsigned OPCODES[] = {SYSTOLE_OPCODE_ADD,   SYSTOLE_OPCODE_REQUANTISE, SYSTOLE_OPCODE_SUB,
+                            SYSTOLE_OPCODE_MUL,   SYSTOLE_OPCODE_MAXIMUM,    SYSTOLE_OPCODE_MINIMUM,
+                            SYSTOLE_OPCODE_PRELU, SYSTOLE_OPCODE_TABLE,      SYSTOLE_OPCODE_SQUARED_DIFFERENCE};
+constexpr unsigned OPCODE_COUNT = sizeof OPCODES / sizeof OPCODES[0];
+
 systole_command random_command(Unit &h, uint32_t &bump, unsigned opcode, uint32_t size, bool broadcast) {
     systole_command command{};
-    bool add = opcode == SYSTOLE_OPCODE_ADD, plausible = h.chance(60);
+    bool add = opcode == SYSTOLE_OPCODE_ADD || opcode == SYSTOLE_OPCODE_SUB, plausible = h.chance(60);
     command.header.opcode = (uint8_t)opcode;
     command.header.unit = SYSTOLE_UNIT_ELEMENTWISE;
     command.header.flags = (uint16_t)(h.range(0, 7) | (broadcast ? h.range(0, 3) << 5 : 0));
@@ -68,6 +73,9 @@ systole_command random_command(Unit &h, uint32_t &bump, unsigned opcode, uint32_
         e.input2_pixel_stride = e.input_pixel_stride;
         e.input2_row_stride = e.input_row_stride;
         e.input2_tile_stride = e.input_tile_stride;
+    }
+    if (opcode == SYSTOLE_OPCODE_TABLE) {
+        e.input2_address = INPUT2 | h.range(0, INPUT_WORDS - 256 / h.columns);
     }
     e.output_address = OUTPUT | bump;
     bump += extent(e, e.output_pixel_stride, e.output_row_stride, e.output_tile_stride) + 1;
@@ -92,8 +100,8 @@ void random_commands() {
         uint32_t bump = 0;
         std::vector<systole_command> commands;
         for (unsigned i = 0; i < 14; i++) {
-            commands.push_back(random_command(h, bump, h.chance(70) ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE,
-                                              seed % 5 == 0 ? 1 : 9, h.chance(40)));
+            commands.push_back(
+                random_command(h, bump, OPCODES[h.range(0, OPCODE_COUNT - 1)], seed % 5 == 0 ? 1 : 9, h.chance(40)));
             if (h.chance(5)) {
                 commands[i] = {};
                 commands[i].header.opcode = SYSTOLE_OPCODE_NOP;
@@ -112,9 +120,8 @@ void extremes() {
     Unit h(3);
     uint32_t bump = 0;
     std::vector<systole_command> commands;
-    for (unsigned i = 0; i < 256; i++) {
-        systole_command command =
-            random_command(h, bump, (i & 1) != 0 ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE, 3, false);
+    for (unsigned i = 0; i < 512; i++) {
+        systole_command command = random_command(h, bump, OPCODES[i % OPCODE_COUNT], 3, false);
         systole_elementwise &e = command.body.elementwise;
         e.input_multiplier = e.input2_multiplier = (i & 2) != 0 ? INT32_MAX : 0;
         e.output_multiplier = (i & 4) != 0 ? INT32_MAX : 1 << 30;
@@ -129,7 +136,7 @@ void extremes() {
 
 // One vector a cycle, over rows, tiles and commands; the rest is the first one's way through.
 void full_rate() {
-    for (unsigned opcode : {SYSTOLE_OPCODE_ADD, SYSTOLE_OPCODE_REQUANTISE}) {
+    for (unsigned opcode : OPCODES) {
         Unit h(17);
         uint32_t bump = 0;
         size_t vectors = 0;
@@ -138,7 +145,8 @@ void full_rate() {
             systole_command command = random_command(h, bump, opcode, 9, true);
             const systole_elementwise &e = command.body.elementwise;
             size_t size = (size_t)e.tiles * e.height * e.width;
-            if (size >= 4) { // a shorter one would wait for a context
+            size += opcode == SYSTOLE_OPCODE_TABLE ? 256 / h.columns : 0;
+            if (size >= (opcode == SYSTOLE_OPCODE_TABLE ? 20 : 4)) { // a shorter one would wait for a context
                 vectors += size;
                 commands.push_back(command);
             }

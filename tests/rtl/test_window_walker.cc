@@ -62,7 +62,7 @@ uint32_t range(uint32_t &random, uint32_t low, uint32_t high) {
 
 systole_command random_command(uint32_t &random, unsigned kernel, unsigned outputs) {
     systole_command command{};
-    command.header.opcode = (uint8_t)range(random, SYSTOLE_OPCODE_DEPTHWISE, SYSTOLE_OPCODE_SUM_POOL);
+    command.header.opcode = (uint8_t)range(random, SYSTOLE_OPCODE_DEPTHWISE, SYSTOLE_OPCODE_MIN_POOL);
     systole_window &w = command.body.window;
     w.input_address = range(random, 0, 1u << 28);
     w.input_row_stride = range(random, 0, 0xFFFFFF);

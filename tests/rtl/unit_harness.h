@@ -183,6 +183,13 @@ template <class Module> class Harness {
             break;
         case SYSTOLE_OPCODE_ADD:
         case SYSTOLE_OPCODE_REQUANTISE:
+        case SYSTOLE_OPCODE_SUB:
+        case SYSTOLE_OPCODE_MUL:
+        case SYSTOLE_OPCODE_MAXIMUM:
+        case SYSTOLE_OPCODE_MINIMUM:
+        case SYSTOLE_OPCODE_SQUARED_DIFFERENCE:
+        case SYSTOLE_OPCODE_PRELU:
+        case SYSTOLE_OPCODE_TABLE:
             relocate(command.body.elementwise.input_address, 0);
             relocate(command.body.elementwise.input2_address, 1);
             relocate(command.body.elementwise.output_address, 2);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "program/command_footprint.h"
 #include "testing.h"
 
 #define SLOTS 20u
@@ -181,7 +182,7 @@ static void make_window(struct generator *g, struct systole_command *command, co
                         const struct slot *output) {
     struct systole_window *w = &command->body.window;
     shape_window(g, command, input, output, 3);
-    command->header.opcode = (uint8_t)pick(g, SYSTOLE_OPCODE_DEPTHWISE, SYSTOLE_OPCODE_SUM_POOL);
+    command->header.opcode = (uint8_t)pick(g, SYSTOLE_OPCODE_DEPTHWISE, SYSTOLE_OPCODE_MIN_POOL);
     if (w->output_tiles > w->input_tiles) { // output tile t reads input tile t
         w->output_tiles = w->input_tiles;
     }
@@ -203,7 +204,8 @@ static void make_window(struct generator *g, struct systole_command *command, co
 static void make_elementwise(struct generator *g, struct systole_command *command, const struct slot *input,
                              const struct slot *input2, const struct slot *output) {
     struct systole_elementwise *e = &command->body.elementwise;
-    command->header.opcode = (uint8_t)(chance(g, 3) ? SYSTOLE_OPCODE_REQUANTISE : SYSTOLE_OPCODE_ADD);
+    command->header.opcode =
+        (uint8_t)(chance(g, 3) ? SYSTOLE_OPCODE_ADD : pick(g, SYSTOLE_OPCODE_ADD, SYSTOLE_OPCODE_TABLE));
     command->header.flags = (uint16_t)(testing_random(&g->random) & 7);
     command->header.flags |= (uint16_t)(chance(g, 5) ? SYSTOLE_FLAG_INPUT_LANE_BROADCAST : 0);
     command->header.flags |= (uint16_t)(chance(g, 5) ? SYSTOLE_FLAG_INPUT2_LANE_BROADCAST : 0);
@@ -230,6 +232,10 @@ static void make_elementwise(struct generator *g, struct systole_command *comman
         extent(e->tiles, e->input2_tile_stride, e->height, e->input2_row_stride, e->width, e->input2_pixel_stride);
     e->input_address = address_of(input, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - within)));
     e->input2_address = address_of(input2, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - within2)));
+    if (command->header.opcode == SYSTOLE_OPCODE_TABLE) {
+        uint32_t table = 256 / g->target->columns;
+        e->input2_address = address_of(input2, (uint32_t)pick(g, 0, (int32_t)(g->slot_words - table)));
+    }
     e->input_zero_point = zero_point(g, (command->header.flags & SYSTOLE_FLAG_INPUT_UNSIGNED) != 0);
     e->input2_zero_point = zero_point(g, (command->header.flags & SYSTOLE_FLAG_INPUT2_UNSIGNED) != 0);
     e->output_zero_point = (int16_t)pick(g, -128, 127);
@@ -317,7 +323,8 @@ static void add_command(struct generator *g) {
     } else {
         make_elementwise(g, &command, input, input2, output);
     }
-    bool reads_second = command.header.opcode == SYSTOLE_OPCODE_ADD;
+    bool reads_second =
+        systole_opcode_has_second_input(command.header.opcode) || command.header.opcode == SYSTOLE_OPCODE_TABLE;
     if (reads) {
         need(needs, input->written, SYSTOLE_UNIT_NONE);
     }

@@ -50,7 +50,9 @@ void systole_kernel_release(const struct systole_kernel *kernel, struct systole_
     X(lstm)                                                                                                            \
     X(svdf)                                                                                                            \
     X(batch_matmul)                                                                                                    \
-    X(log_softmax)
+    X(log_softmax)                                                                                                     \
+    X(binary)                                                                                                          \
+    X(unary)
 #define SYSTOLE_KERNEL_TABLE(name) extern const struct systole_kernel systole_##name##_kernels[];
 SYSTOLE_KERNEL_FAMILIES(SYSTOLE_KERNEL_TABLE)
 #undef SYSTOLE_KERNEL_TABLE

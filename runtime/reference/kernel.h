@@ -51,6 +51,7 @@ void systole_kernel_release(const struct systole_kernel *kernel, struct systole_
     X(svdf)                                                                                                            \
     X(batch_matmul)                                                                                                    \
     X(log_softmax)                                                                                                     \
+    X(detection)                                                                                                       \
     X(binary)                                                                                                          \
     X(unary)
 #define SYSTOLE_KERNEL_TABLE(name) extern const struct systole_kernel systole_##name##_kernels[];

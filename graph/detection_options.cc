@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // A FlexBuffer is not trusted either: FlexBuffers' verifier goes first, then each value's kind and range is checked.
+// Texts are not converted to numbers here; the locale for it would lie in a library.
+#define FLATBUFFERS_LOCALE_INDEPENDENT 0
 #include <cmath>
 #include <flatbuffers/flexbuffers.h>
 #include <new>

@@ -4,13 +4,13 @@
 // element minus the logarithm of the sum of exponentials, all in fixed point. The logarithm (log_softmax's
 // log_x_for_x_greater_than_or_equal_to_1) takes the nearer of two powers of two around x, one of them through the
 // square root of a half, and a rational approximation of what is left.
-#include "exponential.h"
+#include "fixed_point_functions.h"
 #include "kernel.h"
 #include "quantised_parameters.h"
 
 #include <math.h>
 
-enum { OUTPUT_INTEGER_BITS = 4, OUTPUT_ZERO_POINT = 127 };
+enum { DIFFERENCE_INTEGER_BITS = 5, SUM_INTEGER_BITS = 12, OUTPUT_INTEGER_BITS = 4, OUTPUT_ZERO_POINT = 127 };
 
 struct log_softmax {
     size_t rows, depth;
@@ -48,12 +48,12 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
     if (output_scale != 16.0f / 256.0f || output_zero_point != OUTPUT_ZERO_POINT) {
         return systole_kernel_refuse(call, diagnostic, "", "the output is not scaled by 1/16 from zero point 127");
     }
-    if (l->depth >= 1u << SYSTOLE_SUM_INTEGER_BITS) {
+    if (l->depth >= 1u << SUM_INTEGER_BITS) {
         return systole_kernel_refuse(call, diagnostic, "", "%zu elements a row are more than %d", l->depth,
-                                     (1 << SYSTOLE_SUM_INTEGER_BITS) - 1);
+                                     (1 << SUM_INTEGER_BITS) - 1);
     }
     // quantization_util.cc PreprocessLogSoftmaxScalingExp and CalculateInputRadius.
-    const int32_t fraction_bits = 31 - SYSTOLE_DIFFERENCE_INTEGER_BITS;
+    const int32_t fraction_bits = 31 - DIFFERENCE_INTEGER_BITS;
     double real = (double)input_scale * (double)(1 << fraction_bits);
     real = real < 2147483647.0 ? real : 2147483647.0;
     if (!(real > 1.0)) {
@@ -61,7 +61,7 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
     }
     l->scale = systole_quantize_multiplier(real);
     l->inverse = systole_quantize_multiplier(ldexp(1.0, 31 - l->scale.shift) / (double)l->scale.multiplier);
-    double radius = (double)((1 << SYSTOLE_DIFFERENCE_INTEGER_BITS) - 1) * (double)(1 << fraction_bits) /
+    double radius = (double)((1 << DIFFERENCE_INTEGER_BITS) - 1) * (double)(1 << fraction_bits) /
                     (double)((int64_t)1 << l->scale.shift);
     l->smallest_difference = -(int32_t)floor(radius);
     return SYSTOLE_OK;
@@ -89,16 +89,16 @@ static int32_t saturating_sum(int32_t a, int32_t b) {
 static int32_t logarithm(int32_t x) {
     const int32_t log_2 = 1488522236, fourth_root_of_half = 1805811301, root_of_half = 1518500250;
     const int32_t alpha_n = 117049297, alpha_d = 127690142, alpha_i = 1057819769, alpha_f = 638450708;
-    const int32_t wide_bits = SYSTOLE_DIFFERENCE_INTEGER_BITS + 1, quarter = (1 << 29) >> wide_bits;
+    const int32_t wide_bits = DIFFERENCE_INTEGER_BITS + 1, quarter = (1 << 29) >> wide_bits;
     int32_t headroom_a = leading_zeros(x) - 1; // x * 2^headroom_a is in [1/2, 1)
     int32_t reduced_a =
-        systole_shift_left_saturating(multiply(systole_shift_left_saturating(x, headroom_a), root_of_half), 1);
-    int32_t power_a = saturating_sum(
-        systole_shift_left_saturating(SYSTOLE_SUM_INTEGER_BITS - headroom_a - 1, 31 - wide_bits), quarter);
+        systole_saturating_shift_left(multiply(systole_saturating_shift_left(x, headroom_a), root_of_half), 1);
+    int32_t power_a =
+        saturating_sum(systole_saturating_shift_left(SUM_INTEGER_BITS - headroom_a - 1, 31 - wide_bits), quarter);
     int32_t headroom_b = leading_zeros(multiply(x, root_of_half)) - 1;
-    int32_t reduced_b = systole_shift_left_saturating(x, headroom_b);
+    int32_t reduced_b = systole_saturating_shift_left(x, headroom_b);
     int32_t power_b =
-        saturating_sum(systole_shift_left_saturating(SYSTOLE_SUM_INTEGER_BITS - headroom_b, 31 - wide_bits), -quarter);
+        saturating_sum(systole_saturating_shift_left(SUM_INTEGER_BITS - headroom_b, 31 - wide_bits), -quarter);
     int32_t r = reduced_a < reduced_b ? reduced_a : reduced_b;
     int32_t power = power_a > power_b ? power_a : power_b;
 
@@ -108,9 +108,9 @@ static int32_t logarithm(int32_t x) {
     int32_t numerator = systole_wrapping_add(multiply(q, r), multiply(multiply(q, square), alpha_n));
     int32_t sum = systole_wrapping_add(systole_wrapping_add(alpha_i, q), multiply(alpha_d, square));
     int32_t denominator_minus_one = systole_wrapping_add(multiply(p, sum), multiply(alpha_f, q));
-    int32_t inverse = systole_reciprocal_of_one_plus(denominator_minus_one);
+    int32_t inverse = systole_fixed_reciprocal_of_one_plus(denominator_minus_one);
     int32_t scaled = systole_rounding_divide_by_power_of_two(numerator, wide_bits);
-    return systole_shift_left_saturating(systole_wrapping_add(multiply(power, log_2), multiply(scaled, inverse)), 1);
+    return systole_saturating_shift_left(systole_wrapping_add(multiply(power, log_2), multiply(scaled, inverse)), 1);
 }
 
 static int32_t scaled_difference(const struct log_softmax *l, int32_t difference) {
@@ -126,8 +126,8 @@ static void run_row(const struct log_softmax *l, const int8_t *input, int8_t *ou
     for (size_t i = 0; i < l->depth; i++) {
         int32_t difference = input[i] - largest;
         if (difference >= l->smallest_difference) {
-            sum += systole_rounding_divide_by_power_of_two(systole_exponential(scaled_difference(l, difference)),
-                                                           SYSTOLE_SUM_INTEGER_BITS);
+            sum += systole_rounding_divide_by_power_of_two(
+                systole_fixed_exponential(scaled_difference(l, difference), DIFFERENCE_INTEGER_BITS), SUM_INTEGER_BITS);
         }
     }
     int32_t log_of_sum = logarithm(sum);
@@ -139,7 +139,7 @@ static void run_row(const struct log_softmax *l, const int8_t *input, int8_t *ou
         if (difference > lowest) {
             value = systole_rounding_divide_by_power_of_two(
                         systole_wrapping_add(scaled_difference(l, difference), -log_of_sum),
-                        31 - SYSTOLE_DIFFERENCE_INTEGER_BITS - OUTPUT_INTEGER_BITS) +
+                        31 - DIFFERENCE_INTEGER_BITS - OUTPUT_INTEGER_BITS) +
                     OUTPUT_ZERO_POINT;
         }
         output[i] = (int8_t)systole_clamp(value, INT8_MIN, INT8_MAX);

@@ -4,11 +4,13 @@
 // reciprocal) and float32. "Qm" below is a signed 32-bit number with m integer bits: value = raw * 2^(m - 31). The
 // exponential is a Taylor polynomial on [-1/4, 0) times a product of exp(-2^k) for the bits of the rest; the
 // reciprocal is three steps of Newton and Raphson. docs/numbers.md has the formats.
-#include "exponential.h"
+#include "fixed_point_functions.h"
 #include "kernel.h"
 #include "quantised_parameters.h"
 
 #include <math.h>
+
+enum { DIFFERENCE_INTEGER_BITS = 5, SUM_INTEGER_BITS = 12 };
 
 struct softmax {
     size_t rows, depth;
@@ -56,14 +58,13 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
                                      "the output is not scaled by 1/256 from the type's least value");
     }
     // quantization_util.cc PreprocessSoftmaxScaling and CalculateInputRadius.
-    double real = (double)softmax->beta * (double)input_scale * (double)(1 << (31 - SYSTOLE_DIFFERENCE_INTEGER_BITS));
+    double real = (double)softmax->beta * (double)input_scale * (double)(1 << (31 - DIFFERENCE_INTEGER_BITS));
     real = real < 2147483647.0 ? real : 2147483647.0;
     if (!(real > 1.0)) {
         return systole_kernel_refuse(call, diagnostic, "", "beta times the input's scale is not above 2^-26");
     }
     softmax->scale = systole_quantize_multiplier(real);
-    double radius = (double)((1 << SYSTOLE_DIFFERENCE_INTEGER_BITS) - 1) *
-                    (double)(1 << (31 - SYSTOLE_DIFFERENCE_INTEGER_BITS)) /
+    double radius = (double)((1 << DIFFERENCE_INTEGER_BITS) - 1) * (double)(1 << (31 - DIFFERENCE_INTEGER_BITS)) /
                     (double)((int64_t)1 << softmax->scale.shift);
     softmax->smallest_difference = -(int32_t)floor(radius);
     return SYSTOLE_OK;
@@ -86,17 +87,16 @@ static void run_row(const struct softmax *softmax, const uint8_t *input, uint8_t
         }
         if (!known[difference]) {
             int32_t shifted = (int32_t)((uint32_t)-difference << softmax->scale.shift);
-            exponentials[difference] =
-                systole_exponential(systole_rounding_doubling_high_multiply(shifted, softmax->scale.multiplier));
+            exponentials[difference] = systole_fixed_exponential(
+                systole_rounding_doubling_high_multiply(shifted, softmax->scale.multiplier), DIFFERENCE_INTEGER_BITS);
             known[difference] = true;
         }
-        uint32_t term =
-            (uint32_t)systole_rounding_divide_by_power_of_two(exponentials[difference], SYSTOLE_SUM_INTEGER_BITS);
+        uint32_t term = (uint32_t)systole_rounding_divide_by_power_of_two(exponentials[difference], SUM_INTEGER_BITS);
         sum = sum + term < sum ? UINT32_MAX : sum + term;
     }
     int32_t headroom = __builtin_clz(sum); // the largest adds 2^19: never 0
-    int32_t over_unit = SYSTOLE_SUM_INTEGER_BITS - headroom;
-    int32_t inverse = systole_reciprocal_of_one_plus((int32_t)((sum << headroom) - 0x80000000u));
+    int32_t over_unit = SUM_INTEGER_BITS - headroom;
+    int32_t inverse = systole_fixed_reciprocal_of_one_plus((int32_t)((sum << headroom) - 0x80000000u));
     for (size_t i = 0; i < softmax->depth; i++) {
         int32_t difference = largest - (input[i] ^ flip);
         int32_t value = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // SOFTMAX of int16 (reference/softmax.h SoftmaxInt16): exp and 1 / (1 + x) come from tables of 512 straight lines.
-// QUANTIZE from and to int16 (reference/requantize.h, reference/quantize.h).
+// QUANTIZE from and to int16 (reference/requantize.h, reference/quantize.h). LOGISTIC and TANH (activations.cc),
+// LEAKY_RELU (reference/leaky_relu.h) and ABS (elementwise.cc).
 #include "quantised_parameters.h"
 #include "sixteen_bit.h"
 
@@ -188,7 +189,105 @@ static enum systole_status run_quantise(const struct systole_kernel_call *call, 
     return SYSTOLE_OK;
 }
 
+struct unary {
+    int32_t multiplier, shift;                    // LOGISTIC, TANH: input to the table's steps
+    struct systole_multiplier positive, negative; // LEAKY_RELU, ABS
+};
+
+static struct systole_multiplier signed_multiplier(float real) {
+    struct systole_multiplier m = systole_quantize_multiplier(fabs((double)real));
+    m.multiplier = real < 0.0f ? -m.multiplier : m.multiplier;
+    return m;
+}
+
+// activations.cc SigmoidPrepare and TanhPrepare: scales that are the right power of two need no multiplier.
+static enum systole_status derive_table_steps(const struct systole_kernel_call *call, float input_scale,
+                                              float output_scale, struct unary *u,
+                                              struct systole_diagnostic *diagnostic) {
+    int32_t exponent = 0, output_exponent = 0;
+    if (!systole_power_of_two(output_scale, &output_exponent) || output_exponent != -15) {
+        return systole_kernel_refuse(call, diagnostic, "", "the output is not scaled by 2^-15");
+    }
+    bool is_power = systole_power_of_two(input_scale, &exponent);
+    int32_t left = exponent + 12;
+    if (is_power && (left == 0 || (left == 1 && call->op->code == SYSTOLE_OP_TANH))) {
+        u->multiplier = 3 << left;
+        return SYSTOLE_OK;
+    }
+    double real = (double)input_scale * 4096.0 * 3.0;
+    while (real <= 32767.0 / 2.0 && u->shift <= 30) {
+        u->shift++;
+        real *= 2.0;
+    }
+    if (real > 32767.0 || u->shift > 30) {
+        return systole_kernel_refuse(call, diagnostic, "", "the input's scale %g is beyond what the table takes",
+                                     (double)input_scale);
+    }
+    u->multiplier = (int32_t)real;
+    return SYSTOLE_OK;
+}
+
+static enum systole_status prepare_unary(struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
+    const struct systole_tensor *input = systole_kernel_input(call, 0), *output = systole_kernel_output(call);
+    if (!systole_same_shape(input, output)) {
+        return systole_kernel_refuse(call, diagnostic, "", "input and output differ in shape");
+    }
+    enum systole_status status = systole_kernel_state(call, sizeof(struct unary), diagnostic);
+    float input_scale = 1.0f, output_scale = 1.0f, alpha = call->op->options.alpha;
+    if (status == SYSTOLE_OK) {
+        status = systole_kernel_symmetric_scale(call, input, "input", &input_scale, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = systole_kernel_symmetric_scale(call, output, "output", &output_scale, diagnostic);
+    }
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    struct unary *u = call->state;
+    if (call->op->code == SYSTOLE_OP_LOGISTIC || call->op->code == SYSTOLE_OP_TANH) {
+        return derive_table_steps(call, input_scale, output_scale, u, diagnostic);
+    }
+    if (!isfinite(alpha)) {
+        return systole_kernel_refuse(call, diagnostic, "", "alpha is not finite");
+    }
+    u->positive = signed_multiplier(input_scale / output_scale);
+    u->negative = signed_multiplier(input_scale * alpha / output_scale);
+    return SYSTOLE_OK;
+}
+
+static enum systole_status run_unary(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
+    (void)diagnostic;
+    const struct unary *u = call->state;
+    const int16_t *input = (const int16_t *)(const void *)systole_kernel_input_bytes(call, 0);
+    int16_t *output = (int16_t *)(void *)systole_kernel_output_bytes(call);
+    size_t count = systole_tensor_elements(systole_kernel_output(call));
+    for (size_t i = 0; i < count; i++) {
+        int32_t x = input[i];
+        struct systole_multiplier slope = x >= 0 ? u->positive : u->negative;
+        switch (call->op->code) {
+        case SYSTOLE_OP_LOGISTIC:
+            output[i] = systole_sigmoid16(input[i], u->multiplier, u->shift);
+            break;
+        case SYSTOLE_OP_TANH:
+            output[i] = systole_tanh16(input[i], u->multiplier, u->shift);
+            break;
+        case SYSTOLE_OP_ABS:
+            x = x < 0 ? -x : x;
+            slope = u->positive;
+            // fallthrough
+        default:
+            output[i] = systole_saturate16(systole_requantise(x, slope.multiplier, slope.shift));
+            break;
+        }
+    }
+    return SYSTOLE_OK;
+}
+
 const struct systole_kernel systole_int16_activation_kernels[] = {
+    {SYSTOLE_OP_LOGISTIC, SYSTOLE_INT16, SYSTOLE_INT16, prepare_unary, run_unary, NULL},
+    {SYSTOLE_OP_TANH, SYSTOLE_INT16, SYSTOLE_INT16, prepare_unary, run_unary, NULL},
+    {SYSTOLE_OP_LEAKY_RELU, SYSTOLE_INT16, SYSTOLE_INT16, prepare_unary, run_unary, NULL},
+    {SYSTOLE_OP_ABS, SYSTOLE_INT16, SYSTOLE_INT16, prepare_unary, run_unary, NULL},
     {SYSTOLE_OP_SOFTMAX, SYSTOLE_INT16, SYSTOLE_INT16, prepare_softmax, run_softmax, NULL},
     {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT16, SYSTOLE_INT16, prepare_quantise, run_quantise, NULL},
     {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT16, SYSTOLE_INT8, prepare_quantise, run_quantise, NULL},

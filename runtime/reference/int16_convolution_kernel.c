@@ -134,6 +134,61 @@ static enum systole_status prepare_fully_connected(struct systole_kernel_call *c
     return status == SYSTOLE_OK ? derive_multipliers(call, 0, 0, c, diagnostic) : status;
 }
 
+// The window of the convolution whose gradient this is: it slides over the output and makes the input.
+static enum systole_status derive_transposed_window(const struct systole_kernel_call *call, struct int16_convolution *c,
+                                                    struct systole_diagnostic *diagnostic) {
+    const struct systole_tensor *input = systole_kernel_input(call, 2), *weights = systole_kernel_input(call, 1);
+    const struct systole_tensor *output = systole_kernel_output(call);
+    const struct systole_options *o = &call->op->options;
+    bool steps_good = o->stride_h >= 1 && o->stride_w >= 1 && o->stride_h <= INT16_MAX && o->stride_w <= INT16_MAX;
+    if (input == NULL || input->dtype != SYSTOLE_INT16 || input->rank != 4 || output->rank != 4 || !steps_good ||
+        output->shape[0] != input->shape[0] || output->shape[3] != weights->shape[0] ||
+        input->shape[3] != weights->shape[3] || weights->shape[1] > INT16_MAX || weights->shape[2] > INT16_MAX) {
+        return systole_kernel_refuse(call, diagnostic, "",
+                                     "input, weights and output do not fit, or the strides %d x %d", o->stride_h,
+                                     o->stride_w);
+    }
+    c->window = (struct systole_kernel_window){
+        .batches = input->shape[0],
+        .input_height = input->shape[1],
+        .input_width = input->shape[2],
+        .input_channels = input->shape[3],
+        .output_height = output->shape[1],
+        .output_width = output->shape[2],
+        .output_channels = output->shape[3],
+        .filter_height = weights->shape[1],
+        .filter_width = weights->shape[2],
+        .stride_h = o->stride_h,
+        .stride_w = o->stride_w,
+        .padding_top =
+            systole_padding_before(o->padding, output->shape[1], weights->shape[1], o->stride_h, 1, input->shape[1]),
+        .padding_left =
+            systole_padding_before(o->padding, output->shape[2], weights->shape[2], o->stride_w, 1, input->shape[2]),
+    };
+    bool fits =
+        systole_output_extent(o->padding, output->shape[1], weights->shape[1], o->stride_h, 1) == input->shape[1] &&
+        systole_output_extent(o->padding, output->shape[2], weights->shape[2], o->stride_w, 1) == input->shape[2];
+    return fits ? SYSTOLE_OK
+                : systole_kernel_refuse(call, diagnostic, "",
+                                        "an output of %d x %d does not come from an input of %d x %d", output->shape[1],
+                                        output->shape[2], input->shape[1], input->shape[2]);
+}
+
+static enum systole_status prepare_transposed(struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
+    if (!has_int8_weights(call, 4)) {
+        return systole_kernel_refuse(call, diagnostic, "", "the weights are not four-dimensional INT8");
+    }
+    enum systole_status status = systole_kernel_state(call, sizeof(struct int16_convolution), diagnostic);
+    struct int16_convolution *c = call->state;
+    if (status == SYSTOLE_OK) {
+        status = derive_transposed_window(call, c, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = check_common(call, 3, systole_kernel_output(call)->shape[3], c, diagnostic);
+    }
+    return status == SYSTOLE_OK ? derive_multipliers(call, 2, 0, c, diagnostic) : status;
+}
+
 static int16_t finish(const struct systole_kernel_call *call, int64_t sum, size_t channel) {
     const struct int16_convolution *c = call->state;
     const uint8_t *bias = systole_kernel_input_bytes(call, c->bias_place);
@@ -218,7 +273,53 @@ static enum systole_status run_fully_connected(const struct systole_kernel_call 
     return SYSTOLE_OK;
 }
 
+// Output pixel (y, x) gathers the input pixels (iy, ix) with iy * stride - padding + ky = y.
+static int64_t transposed_sum(const struct int16_convolution *c, const int16_t *map, const int8_t *weights, int32_t y,
+                              int32_t x, size_t o) {
+    const struct systole_kernel_window *w = &c->window;
+    size_t channels = (size_t)w->input_channels, taps = (size_t)w->filter_height * (size_t)w->filter_width;
+    int64_t sum = 0;
+    for (int32_t ky = 0; ky < w->filter_height; ky++) {
+        int32_t at_y = y + w->padding_top - ky;
+        if (at_y < 0 || at_y % w->stride_h != 0 || at_y / w->stride_h >= w->input_height) {
+            continue;
+        }
+        for (int32_t kx = 0; kx < w->filter_width; kx++) {
+            int32_t at_x = x + w->padding_left - kx;
+            if (at_x < 0 || at_x % w->stride_w != 0 || at_x / w->stride_w >= w->input_width) {
+                continue;
+            }
+            size_t pixel = (size_t)(at_y / w->stride_h) * (size_t)w->input_width + (size_t)(at_x / w->stride_w);
+            size_t tap = (size_t)ky * (size_t)w->filter_width + (size_t)kx;
+            sum += dot(map + pixel * channels, weights + (o * taps + tap) * channels, channels);
+        }
+    }
+    return sum;
+}
+
+static enum systole_status run_transposed(const struct systole_kernel_call *call,
+                                          struct systole_diagnostic *diagnostic) {
+    (void)diagnostic;
+    const struct int16_convolution *c = call->state;
+    const struct systole_kernel_window *w = &c->window;
+    const int16_t *maps = (const int16_t *)(const void *)systole_kernel_input_bytes(call, 2);
+    const int8_t *weights = (const int8_t *)systole_kernel_input_bytes(call, 1);
+    int16_t *output = (int16_t *)(void *)systole_kernel_output_bytes(call);
+    size_t map_size = (size_t)w->input_height * (size_t)w->input_width * (size_t)w->input_channels;
+    for (int32_t b = 0; b < w->batches; b++) {
+        for (int32_t y = 0; y < w->output_height; y++) {
+            for (int32_t x = 0; x < w->output_width; x++) {
+                for (size_t o = 0; o < c->channels; o++) {
+                    *output++ = finish(call, transposed_sum(c, maps + (size_t)b * map_size, weights, y, x, o), o);
+                }
+            }
+        }
+    }
+    return SYSTOLE_OK;
+}
+
 const struct systole_kernel systole_int16_convolution_kernels[] = {
+    {SYSTOLE_OP_TRANSPOSE_CONV, SYSTOLE_INT32, SYSTOLE_INT16, prepare_transposed, run_transposed, release},
     {SYSTOLE_OP_CONV_2D, SYSTOLE_INT16, SYSTOLE_INT16, prepare_window, run_window, release},
     {SYSTOLE_OP_DEPTHWISE_CONV_2D, SYSTOLE_INT16, SYSTOLE_INT16, prepare_window, run_window, release},
     {SYSTOLE_OP_FULLY_CONNECTED, SYSTOLE_INT16, SYSTOLE_INT16, prepare_fully_connected, run_fully_connected, release},

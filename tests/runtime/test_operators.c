@@ -34,6 +34,13 @@ static const struct {
     {"SVDF", "i8"},
     {"BATCH_MATMUL", "i8"},
     {"LOG_SOFTMAX", "i8"},
+    {"SUB", "i16"},
+    {"MUL", "i16"},
+    {"LEAKY_RELU", "i16"},
+    {"ABS", "i16"},
+    {"LOGISTIC", "i16"},
+    {"TANH", "i16"},
+    {"TRANSPOSE_CONV", "i16"},
 };
 
 static bool is_required(const char *operator_name, const char *type) {

@@ -27,6 +27,7 @@ static const struct {
     {CLI_REPORT, "report", 0, "FILE.json", "everything measured, as JSON"},
     {CLI_SHOW_OPERATIONS, "show-operations", 's', NULL, "print what runs where, and why"},
     {CLI_GOLDEN, "golden", 0, "CASE_DIR", "inputN.bin, outputN.bin and layers.tsv to hold CPU and device against"},
+    {CLI_FAULTS, "faults", 0, "FILE", "make the simulated device misbehave by a script (docs/faults.md)"},
     {CLI_DUMP, "dump-passes", 0, "FILE", "what each pass of the compiler made"},
     {CLI_FLOAT, "float", 0, NULL, "float32 instead of int8"},
 };
@@ -176,6 +177,9 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_GOLDEN:
             arguments->golden = optarg;
+            break;
+        case CLI_FAULTS:
+            arguments->faults = optarg;
             break;
         case CLI_DUMP:
             arguments->dump = optarg;

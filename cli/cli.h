@@ -38,13 +38,14 @@ enum cli_option {
     CLI_GOLDEN = 1 << 10,
     CLI_DUMP = 1 << 11,
     CLI_FLOAT = 1 << 12,
+    CLI_FAULTS = 1 << 13,
 };
 #define CLI_MAX_INPUTS 64
 struct cli_arguments {
     const char *positional[4];
     int positional_count;
     char **rest; // behind `--`; NULL: none
-    const char *output, *target, *device, *output_dir, *report, *golden, *dump;
+    const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults;
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     uint32_t seed, repeat;
@@ -80,10 +81,11 @@ enum systole_status cli_subject_open(const char *path, const char *target, bool 
 void cli_subject_close(struct cli_subject *subject);
 
 // ---- Devices
-// name: model, rtl, usb or usb:N.
+// name: model, rtl, usb or usb:N. faults: file with a fault script (docs/faults.md), or NULL.
 enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
-                                    struct systole_driver **driver, struct systole_diagnostic *diagnostic);
-enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target,
+                                    const char *faults, struct systole_driver **driver,
+                                    struct systole_diagnostic *diagnostic);
+enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target, const char *faults,
                                         struct systole_usb_device **device, struct systole_diagnostic *diagnostic);
 
 // ---- Inputs

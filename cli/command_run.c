@@ -167,7 +167,8 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         goto done;
     }
     if (!cpu) {
-        status = cli_driver_open(arguments.device, &subject.program.target, true, &driver, &diagnostic);
+        status =
+            cli_driver_open(arguments.device, &subject.program.target, true, arguments.faults, &driver, &diagnostic);
         if (status != SYSTOLE_OK) {
             goto done;
         }
@@ -202,7 +203,7 @@ const struct cli_command cli_run = {
     .usage = "MODEL.tflite|PROGRAM.systole [options]",
     .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_OUTPUT_DIR | CLI_ALL_TENSORS | CLI_REPEAT |
-               CLI_REPORT | CLI_SHOW_OPERATIONS,
+               CLI_REPORT | CLI_SHOW_OPERATIONS | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -24,7 +24,7 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     enum systole_status status =
         systole_target_find(arguments.target != NULL ? arguments.target : "systole16", &target, &diagnostic);
     if (status == SYSTOLE_OK) {
-        status = cli_usb_device_open(arguments.device, &target, &device, &diagnostic);
+        status = cli_usb_device_open(arguments.device, &target, arguments.faults, &device, &diagnostic);
     }
     if (status == SYSTOLE_OK) {
         status = systole_serve_fuse(device, arguments.rest, &exit_status, &diagnostic);
@@ -36,11 +36,11 @@ static int run(const struct cli_command *command, int argc, char **argv) {
 const struct cli_command cli_serve = {
     .name = "serve",
     .summary = "put a simulated device on a USB bus that other programs see",
-    .usage = "fuse [--device model|rtl] [--target NAME|FILE] -- COMMAND [ARGUMENTS]",
+    .usage = "fuse [--device model|rtl] [--target NAME|FILE] [--faults FILE] -- COMMAND [ARGUMENTS]",
     .help =
         "fuse: runs COMMAND with the device on its USB bus, in a namespace of its own; an unmodified libusb finds it\n"
         "there. Exits with COMMAND's status. Needs /dev/fuse and root or user namespaces.\n",
-    .options = CLI_DEVICE | CLI_TARGET,
+    .options = CLI_DEVICE | CLI_TARGET | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

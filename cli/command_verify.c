@@ -231,7 +231,7 @@ static enum systole_status verify_device(const struct cli_subject *subject, cons
     struct systole_driver *driver = NULL;
     struct systole_session *session = NULL;
     enum systole_status status =
-        cli_driver_open(arguments->device, &subject->program.target, true, &driver, diagnostic);
+        cli_driver_open(arguments->device, &subject->program.target, true, arguments->faults, &driver, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
@@ -315,7 +315,7 @@ const struct cli_command cli_verify = {
         "the moment its commands retire; over USB the outputs are. Exit 1 when anything differs.\n"
         "Equal means to the bit, in floats within 1e-5 of the output's largest magnitude. A model with dynamic range\n"
         "operators (float activations, int8 weights) must agree with its golden to 30 dB of signal to noise.\n",
-    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_GOLDEN,
+    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_GOLDEN | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -3,8 +3,32 @@
 // Wires a device, a transport and the driver together by the name a user gave.
 #include "cli.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "fault_injection.h"
+
+static void tell_fault(void *context, const struct systole_fault_told *told) {
+    (void)context;
+    (void)fprintf(stderr, "systole: fault: %s at transfer %llu of %s\n", systole_fault_name(told->kind),
+                  (unsigned long long)told->transfer, systole_fault_endpoint_name(told->endpoint));
+}
+
+static enum systole_status read_faults(const char *path, struct systole_faults **faults,
+                                       struct systole_diagnostic *diagnostic) {
+    uint8_t *script = NULL;
+    size_t size = 0;
+    enum systole_status status = cli_read_file(path, &script, &size, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = systole_faults_parse((const char *)script, size, path, faults, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        systole_faults_observe(*faults, tell_fault, NULL);
+    }
+    free(script);
+    return status;
+}
 
 static enum systole_status create_accelerator(const char *name, const struct systole_target *target,
                                               struct systole_accelerator **accelerator,
@@ -18,20 +42,29 @@ static enum systole_status create_accelerator(const char *name, const struct sys
     return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "one of cpu, model, rtl, usb, usb:N", "unknown device");
 }
 
-enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target,
+enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target, const char *faults,
                                         struct systole_usb_device **device, struct systole_diagnostic *diagnostic) {
     struct systole_accelerator *accelerator = NULL;
-    enum systole_status status = create_accelerator(name, target, &accelerator, diagnostic);
+    struct systole_faults *script = NULL;
+    enum systole_status status = faults == NULL ? SYSTOLE_OK : read_faults(faults, &script, diagnostic);
+    status = status == SYSTOLE_OK ? create_accelerator(name, target, &accelerator, diagnostic) : status;
+    if (status == SYSTOLE_OK && (*device = systole_usb_device_create(accelerator, target)) == NULL) {
+        status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, name, "", "no memory for the device");
+    }
     if (status != SYSTOLE_OK) {
+        systole_faults_free(script);
         return status;
     }
-    *device = systole_usb_device_create(accelerator, target);
-    return *device != NULL ? SYSTOLE_OK
-                           : systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, name, "", "no memory for the device");
+    systole_usb_device_inject(*device, script);
+    return SYSTOLE_OK;
 }
 
-static enum systole_status open_transport(const char *name, const struct systole_target *target,
+static enum systole_status open_transport(const char *name, const struct systole_target *target, const char *faults,
                                           struct systole_transport **transport, struct systole_diagnostic *diagnostic) {
+    if (faults != NULL && strncmp(name, "usb", 3) == 0) {
+        return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "give --faults to `systole serve`",
+                            "faults are made by the device, and this one is not in this process");
+    }
     if (strcmp(name, "usb") == 0) {
         return systole_libusb_open(0, transport, diagnostic);
     }
@@ -44,12 +77,13 @@ static enum systole_status open_transport(const char *name, const struct systole
         return systole_libusb_open((uint32_t)index, transport, diagnostic);
     }
     struct systole_usb_device *device = NULL;
-    enum systole_status status = cli_usb_device_open(name, target, &device, diagnostic);
+    enum systole_status status = cli_usb_device_open(name, target, faults, &device, diagnostic);
     return status == SYSTOLE_OK ? systole_in_process_open(device, name, transport, diagnostic) : status;
 }
 
 enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
-                                    struct systole_driver **driver, struct systole_diagnostic *diagnostic) {
+                                    const char *faults, struct systole_driver **driver,
+                                    struct systole_diagnostic *diagnostic) {
     uint8_t *firmware = NULL;
     size_t size = 0;
     struct systole_transport *transport = NULL;
@@ -57,7 +91,7 @@ enum systole_status cli_driver_open(const char *name, const struct systole_targe
     if (status != SYSTOLE_OK) {
         return systole_fail(diagnostic, status, name, "", "no memory for the firmware");
     }
-    status = open_transport(name, target, &transport, diagnostic);
+    status = open_transport(name, target, faults, &transport, diagnostic);
     if (status == SYSTOLE_OK) {
         struct systole_driver_options options = {.trace_retirements = trace};
         status = systole_driver_open(transport, target, firmware, size, &options, driver, diagnostic);

@@ -58,11 +58,16 @@ struct systole_usb_device;
 struct systole_usb_device *systole_usb_device_create(struct systole_accelerator *accelerator,
                                                      const struct systole_target *target); // takes it over
 void systole_usb_device_free(struct systole_usb_device *device);
+// Makes it misbehave by a script (fault_injection.h), which it takes over; NULL: no longer. A control request may then
+// answer NAK: ask again, until the host's patience ends.
+struct systole_faults;
+void systole_usb_device_inject(struct systole_usb_device *device, struct systole_faults *faults);
 
 enum systole_usb_result {
-    SYSTOLE_USB_DONE,  // *actual bytes moved
-    SYSTOLE_USB_NAK,   // nothing now; ask again after systole_usb_device_run
-    SYSTOLE_USB_STALL, // refused
+    SYSTOLE_USB_DONE,   // *actual bytes moved
+    SYSTOLE_USB_NAK,    // nothing now; ask again after systole_usb_device_run
+    SYSTOLE_USB_STALL,  // refused
+    SYSTOLE_USB_BABBLE, // more came than was asked for (only with faults)
 };
 // setup: 8 bytes. data: wLength bytes in or out. A device that has just been created, reset or re-enumerated is not
 // configured: who plays the host's kernel sends SET_CONFIGURATION(1) when it attaches, else the endpoints stall.
@@ -77,8 +82,10 @@ enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_
 // Lets the accelerator run a slice of cycles; false: it was idle.
 bool systole_usb_device_run(struct systole_usb_device *device, uint64_t cycles);
 void systole_usb_device_bus_reset(struct systole_usb_device *device);
-// True once after the device asked to re-enumerate (personality changed); product id by systole_usb_product.
+// True once after the device asked to re-enumerate (personality changed), was unplugged or plugged in again; look at
+// systole_usb_device_present, then at systole_usb_product.
 bool systole_usb_device_reenumerates(struct systole_usb_device *device);
+bool systole_usb_device_present(const struct systole_usb_device *device);
 uint16_t systole_usb_product(const struct systole_usb_device *device);
 // Device descriptor followed by the configuration, as usbfs and sysfs show them; returns the size.
 size_t systole_usb_descriptors(const struct systole_usb_device *device, uint8_t *bytes, size_t size);

@@ -52,6 +52,7 @@ struct server {
     struct fuse_session *session;
     struct open_file *files;
     bool mounted;
+    bool plugged;
 };
 
 struct open_file {
@@ -72,7 +73,7 @@ static fuse_ino_t device_node(const struct server *server) {
 }
 
 static bool node_exists(const struct server *server, fuse_ino_t node) {
-    return node == ROOT_NODE || node == BUS_NODE || node == device_node(server);
+    return node == ROOT_NODE || node == BUS_NODE || (server->plugged && node == device_node(server));
 }
 
 // The one entry of a folder.
@@ -96,7 +97,8 @@ static struct stat attributes(fuse_ino_t node) {
 static void lookup(fuse_req_t request, fuse_ino_t parent, const char *name) {
     struct server *server = server_of(request);
     char only[NAME_BYTES];
-    if ((parent != ROOT_NODE && parent != BUS_NODE) || strcmp(name, (child_of(server, parent, only), only)) != 0) {
+    if ((parent != ROOT_NODE && parent != BUS_NODE) || (parent == BUS_NODE && !server->plugged) ||
+        strcmp(name, (child_of(server, parent, only), only)) != 0) {
         (void)fuse_reply_err(request, ENOENT);
         return;
     }
@@ -120,7 +122,7 @@ static void read_folder(fuse_req_t request, fuse_ino_t node, size_t size, off_t 
     char buffer[256];
     char name[NAME_BYTES];
     size_t used = 0;
-    if (offset == 0) {
+    if (offset == 0 && (node == ROOT_NODE || server_of(request)->plugged)) {
         struct stat status = attributes(child_of(server_of(request), node, name));
         used = fuse_add_direntry(request, buffer, sizeof buffer, name, &status, 1);
     }
@@ -131,7 +133,7 @@ static void open_device(fuse_req_t request, fuse_ino_t node, struct fuse_file_in
     struct server *server = server_of(request);
     struct open_file *file = NULL;
     int error = 0;
-    if (node != device_node(server)) {
+    if (!server->plugged || node != device_node(server)) {
         error = node == ROOT_NODE || node == BUS_NODE ? EISDIR : ENODEV;
         goto failed;
     }
@@ -339,13 +341,20 @@ static bool has_ended(pid_t child, int *exit_status) {
     return true;
 }
 
-// A device that became another one is unplugged and plugged in again.
+static enum systole_status plug(struct server *server, struct systole_diagnostic *diagnostic) {
+    server->plugged = systole_usb_device_present(server->device);
+    return server->plugged ? systole_virtual_bus_plug(&server->bus, server->device, diagnostic) : SYSTOLE_OK;
+}
+
+// A device that became another one is unplugged and plugged in again; one that was pulled out comes back later.
 static enum systole_status notice_reenumeration(struct server *server, struct systole_diagnostic *diagnostic) {
     if (!systole_usbfs_reenumerated(server->usbfs)) {
         return SYSTOLE_OK;
     }
-    systole_virtual_bus_unplug(&server->bus);
-    return systole_virtual_bus_plug(&server->bus, server->device, diagnostic);
+    if (server->plugged) {
+        systole_virtual_bus_unplug(&server->bus);
+    }
+    return plug(server, diagnostic);
 }
 
 static int64_t now_ns(void) {
@@ -421,7 +430,7 @@ static void run_server(struct systole_usb_device *device, char *const *command, 
     }
     outcome->status = mount_bus(&server, &outcome->diagnostic);
     if (outcome->status == SYSTOLE_OK) {
-        outcome->status = systole_virtual_bus_plug(&server.bus, device, &outcome->diagnostic);
+        outcome->status = plug(&server, &outcome->diagnostic);
     }
     if (outcome->status != SYSTOLE_OK) {
         goto done;

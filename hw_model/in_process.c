@@ -43,6 +43,11 @@ static double now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+static void rest_ms(long ms) {
+    struct timespec rest = {0, ms * 1000000};
+    nanosleep(&rest, NULL);
+}
+
 // transport_detail links the transfers of a queue.
 static void append(struct queue *queue, struct systole_usb_transfer *transfer) {
     transfer->transport_detail = NULL;
@@ -90,8 +95,9 @@ static enum systole_status control(struct systole_transport *transport, uint8_t 
                                    size_t *actual) {
     struct in_process *this = in_process(transport);
     uint8_t none = 0;
-    (void)timeout_ms; // the device answers at once
+    double end = now() + 1e-3 * (double)timeout_ms;
     *actual = 0;
+    notice_reenumeration(this);
     if (!this->attached) {
         return SYSTOLE_DEVICE_GONE;
     }
@@ -104,8 +110,17 @@ static enum systole_status control(struct systole_transport *transport, uint8_t 
                         (uint8_t)(length & 255),
                         (uint8_t)(length >> 8)};
     enum systole_usb_result result = systole_usb_control(this->device, setup, data == NULL ? &none : data, actual);
+    while (result == SYSTOLE_USB_NAK && systole_usb_device_present(this->device) && now() < end) {
+        rest_ms(1);
+        result = systole_usb_control(this->device, setup, data == NULL ? &none : data, actual);
+    }
+    bool gone = result == SYSTOLE_USB_NAK && !systole_usb_device_present(this->device);
     notice_reenumeration(this);
-    return result == SYSTOLE_USB_DONE ? SYSTOLE_OK : SYSTOLE_DEVICE_STALL;
+    return result == SYSTOLE_USB_DONE    ? SYSTOLE_OK
+           : gone                        ? SYSTOLE_DEVICE_GONE
+           : result == SYSTOLE_USB_NAK   ? SYSTOLE_DEVICE_TIMEOUT
+           : result == SYSTOLE_USB_STALL ? SYSTOLE_DEVICE_STALL
+                                         : SYSTOLE_DEVICE_PROTOCOL;
 }
 
 static enum systole_status submit(struct systole_transport *transport, struct systole_usb_transfer *transfer) {
@@ -151,12 +166,14 @@ static struct systole_usb_transfer *move(struct in_process *this, struct queue *
                 ? systole_usb_in(this->device, transfer->endpoint, bytes, left, &actual, &short_packet)
                 : systole_usb_out(this->device, transfer->endpoint, bytes, left, &actual);
         transfer->actual += actual;
-        if (result == SYSTOLE_USB_STALL) {
-            transfer->status = SYSTOLE_DEVICE_STALL;
-        } else if (result == SYSTOLE_USB_NAK) {
+        if (result == SYSTOLE_USB_STALL || result == SYSTOLE_USB_BABBLE) {
+            transfer->status = result == SYSTOLE_USB_STALL ? SYSTOLE_DEVICE_STALL : SYSTOLE_DEVICE_PROTOCOL;
+            return take(queue);
+        }
+        if (result == SYSTOLE_USB_NAK) {
             return NULL;
         }
-        if (result == SYSTOLE_USB_STALL || short_packet || transfer->actual == transfer->length) {
+        if (short_packet || transfer->actual == transfer->length) {
             return take(queue);
         }
     }
@@ -169,6 +186,7 @@ static uint32_t complete_ready(struct in_process *this) {
     bool again = true;
     while (again && completed < COMPLETIONS) {
         again = false;
+        notice_reenumeration(this);
         for (struct systole_usb_transfer *transfer; (transfer = take(&this->ended)) != NULL;) {
             completed++;
             transfer->complete(transfer);
@@ -203,8 +221,7 @@ static enum systole_status poll(struct systole_transport *transport, uint32_t ti
             break;
         }
         if (!alive && timeout_ms != 0) { // nothing will happen by itself: let the caller's clock advance
-            struct timespec rest = {0, (timeout_ms < 2 ? timeout_ms : 2) * 1000000L};
-            nanosleep(&rest, NULL);
+            rest_ms(timeout_ms < 2 ? timeout_ms : 2);
         }
     }
     return SYSTOLE_OK;
@@ -212,9 +229,14 @@ static enum systole_status poll(struct systole_transport *transport, uint32_t ti
 
 static enum systole_status attach(struct systole_transport *transport, uint16_t product_id, uint32_t timeout_ms) {
     struct in_process *this = in_process(transport);
-    (void)timeout_ms; // what is not there now does not come
-    if (systole_usb_product(this->device) != product_id) {
-        return SYSTOLE_DEVICE_TIMEOUT;
+    double end = now() + 1e-3 * (double)timeout_ms;
+    notice_reenumeration(this);
+    while (!systole_usb_device_present(this->device) && now() < end) { // unplugged by a fault
+        rest_ms(1);
+        notice_reenumeration(this);
+    }
+    if (!systole_usb_device_present(this->device) || systole_usb_product(this->device) != product_id) {
+        return SYSTOLE_DEVICE_TIMEOUT; // what is there now does not become another
     }
     configure(this);
     return SYSTOLE_OK;

@@ -4,11 +4,14 @@
 // takes firmware by DFU, and application, which passes registers, streams, events and faults through. The only thing it
 // knows about frames is where one ends on bulk IN: there the transfer ends, too, with a short packet, or with an empty
 // one when the frame was a whole number of packets. docs/usb.md tells the whole conversation.
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "device.h"
 #include "dfu.h"
+#include "fault_injection.h"
 #include "target.h"
 #include "usb_descriptors.h"
 
@@ -33,9 +36,27 @@ enum {
     RECIPIENT_INTERFACE = 1,
     RECIPIENT_ENDPOINT = 2,
     CONTROL_START_WITH_INTERRUPT = 1 | 4,
+    NAK_MS = 50, // faults without an argument
+    UNPLUGGED_MS = 20,
+    LOST_BYTES = 8,
+    PARITY_WORDS = 1024, // the driver fills the scratchpad from the bottom
 };
 
+// In the order of enum systole_fault_endpoint.
 enum endpoint { BULK_OUT, BULK_IN, EVENT_IN, INTERRUPT_IN, ENDPOINTS };
+
+// What faults have made of the device.
+struct trouble {
+    struct systole_faults *faults; // NULL: none ever
+    bool absent, hanging, silent;
+    bool spurious; // an interrupt without a cause is owed
+    bool repeats;  // so is `repeated`
+    struct systole_event repeated;
+    uint64_t back_ms, nak_until_ms[SYSTOLE_FAULT_ENDPOINTS];
+    uint8_t out_header[sizeof(struct systole_frame_header)]; // where frames begin on bulk OUT
+    size_t out_header_size;
+    uint64_t out_left;
+};
 
 struct systole_usb_device {
     struct systole_accelerator *accelerator;
@@ -52,6 +73,7 @@ struct systole_usb_device {
     uint64_t payload_left; // with padding
     uint64_t frame_given;
     bool empty_packet; // owed behind a frame of whole packets
+    struct trouble trouble;
 };
 
 struct setup {
@@ -79,6 +101,9 @@ static void empty_endpoints(struct systole_usb_device *device) {
     forget_frame(device);
     device->empty_packet = false;
     device->interrupt_told = false;
+    device->trouble.silent = device->trouble.spurious = device->trouble.repeats = false;
+    device->trouble.out_header_size = 0;
+    device->trouble.out_left = 0;
 }
 
 static void reset_accelerator(struct systole_usb_device *device) {
@@ -101,6 +126,7 @@ struct systole_usb_device *systole_usb_device_create(struct systole_accelerator 
 
 void systole_usb_device_free(struct systole_usb_device *device) {
     if (device != NULL) {
+        systole_faults_free(device->trouble.faults);
         device->accelerator->functions->destroy(device->accelerator);
         free(device);
     }
@@ -135,6 +161,86 @@ static void start_firmware(struct systole_usb_device *device) {
 static void stop_firmware(struct systole_usb_device *device) {
     device->accelerator->functions->write_register(device->accelerator, SYSTOLE_REGISTER_CONTROL, 0);
     reenumerate(device, false);
+}
+
+// ---- Faults: what each does to the device.
+
+static uint64_t now_ms(void) {
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+void systole_usb_device_inject(struct systole_usb_device *device, struct systole_faults *faults) {
+    systole_faults_free(device->trouble.faults);
+    device->trouble.faults = faults;
+}
+
+bool systole_usb_device_present(const struct systole_usb_device *device) {
+    return !device->trouble.absent;
+}
+
+static void unplug(struct systole_usb_device *device, uint32_t ms) {
+    stop_firmware(device);
+    device->trouble.hanging = false;
+    device->trouble.absent = true;
+    device->trouble.back_ms = ms == SYSTOLE_FAULT_FOREVER ? UINT64_MAX : now_ms() + (ms == 0 ? UNPLUGGED_MS : ms);
+}
+
+static bool is_quiet(const struct systole_usb_device *device, enum systole_fault_endpoint endpoint) {
+    const struct trouble *trouble = &device->trouble;
+    bool silent = trouble->silent && endpoint != SYSTOLE_FAULT_CONTROL;
+    return trouble->absent || trouble->hanging || silent ||
+           (trouble->nak_until_ms[endpoint] != 0 && now_ms() < trouble->nak_until_ms[endpoint]);
+}
+
+// Faults that are the same on all endpoints. True: the transfer does not move, *result is the answer.
+static bool strike(struct systole_usb_device *device, enum systole_fault_endpoint endpoint,
+                   enum systole_fault_kind kind, enum systole_usb_result *result) {
+    struct trouble *trouble = &device->trouble;
+    struct systole_accelerator *accelerator = device->accelerator;
+    *result = SYSTOLE_USB_NAK;
+    switch (kind) {
+    case SYSTOLE_FAULT_STALL:
+        (void)systole_faults_strike(trouble->faults, endpoint);
+        if (endpoint != SYSTOLE_FAULT_CONTROL) {
+            device->halted[endpoint] = true;
+        }
+        *result = SYSTOLE_USB_STALL;
+        return true;
+    case SYSTOLE_FAULT_BABBLE:
+        (void)systole_faults_strike(trouble->faults, endpoint);
+        *result = SYSTOLE_USB_BABBLE;
+        return true;
+    case SYSTOLE_FAULT_SILENCE:
+        (void)systole_faults_strike(trouble->faults, endpoint);
+        trouble->silent = true;
+        return true;
+    case SYSTOLE_FAULT_HANG:
+        (void)systole_faults_strike(trouble->faults, endpoint);
+        trouble->hanging = true;
+        return true;
+    case SYSTOLE_FAULT_NAK: {
+        uint32_t ms = systole_faults_strike(trouble->faults, endpoint);
+        trouble->nak_until_ms[endpoint] = now_ms() + (ms == 0 ? NAK_MS : ms);
+        return endpoint == SYSTOLE_FAULT_OUT || endpoint == SYSTOLE_FAULT_CONTROL; // what came in is not kept back
+    }
+    case SYSTOLE_FAULT_UNPLUG:
+        unplug(device, systole_faults_strike(trouble->faults, endpoint));
+        return true;
+    case SYSTOLE_FAULT_SPURIOUS:
+        (void)systole_faults_strike(trouble->faults, endpoint);
+        trouble->spurious = true;
+        return false;
+    case SYSTOLE_FAULT_PARITY: {
+        uint32_t word = systole_faults_strike(trouble->faults, endpoint);
+        word = word == 0 ? systole_faults_random(trouble->faults, PARITY_WORDS) : word;
+        accelerator->functions->write_register(accelerator, SYSTOLE_REGISTER_PARITY_FLIP, word);
+        return false;
+    }
+    default:
+        return false;
+    }
 }
 
 // ---- Control requests. Each answers false to stall, or true with *actual bytes moved.
@@ -341,8 +447,8 @@ static bool standard_request(struct systole_usb_device *device, const struct set
     }
 }
 
-enum systole_usb_result systole_usb_control(struct systole_usb_device *device, const uint8_t *setup_bytes,
-                                            uint8_t *data, size_t *actual) {
+static enum systole_usb_result answer_control(struct systole_usb_device *device, const uint8_t *setup_bytes,
+                                              uint8_t *data, size_t *actual) {
     struct setup setup = {
         .type = setup_bytes[0],
         .request = setup_bytes[1],
@@ -371,6 +477,37 @@ enum systole_usb_result systole_usb_control(struct systole_usb_device *device, c
     return done ? SYSTOLE_USB_DONE : SYSTOLE_USB_STALL;
 }
 
+// A block of firmware whose checksum will not be right.
+static enum systole_usb_result answer_refusing(struct systole_usb_device *device, const uint8_t *setup,
+                                               const uint8_t *data, size_t length, size_t *actual) {
+    uint8_t block[SYSTOLE_USB_BLOCK_BYTES];
+    (void)systole_faults_strike(device->trouble.faults, SYSTOLE_FAULT_CONTROL);
+    memcpy(block, data, length);
+    block[length - 1] ^= 1;
+    return answer_control(device, setup, block, actual);
+}
+
+enum systole_usb_result systole_usb_control(struct systole_usb_device *device, const uint8_t *setup, uint8_t *data,
+                                            size_t *actual) {
+    enum systole_fault_kind kind = systole_faults_begin(device->trouble.faults, SYSTOLE_FAULT_CONTROL);
+    enum systole_usb_result result = SYSTOLE_USB_NAK;
+    size_t length = (size_t)(setup[6] | setup[7] << 8);
+    bool download = setup[0] == 0x21 && setup[1] == SYSTOLE_DFU_DNLOAD && !device->application && length != 0 &&
+                    length <= SYSTOLE_USB_BLOCK_BYTES;
+    *actual = 0;
+    if (is_quiet(device, SYSTOLE_FAULT_CONTROL)) {
+        return SYSTOLE_USB_NAK;
+    }
+    if (kind == SYSTOLE_FAULT_NONE || !strike(device, SYSTOLE_FAULT_CONTROL, kind, &result)) {
+        result = kind == SYSTOLE_FAULT_REFUSE && download ? answer_refusing(device, setup, data, length, actual)
+                                                          : answer_control(device, setup, data, actual);
+    }
+    if (result != SYSTOLE_USB_NAK || device->trouble.absent) {
+        systole_faults_end(device->trouble.faults, SYSTOLE_FAULT_CONTROL);
+    }
+    return result;
+}
+
 // ---- Endpoints.
 
 static bool open_endpoint(const struct systole_usb_device *device, uint8_t address, enum endpoint *endpoint) {
@@ -378,21 +515,115 @@ static bool open_endpoint(const struct systole_usb_device *device, uint8_t addre
     return device->application && device->configuration != 0 && *endpoint != ENDPOINTS && !device->halted[*endpoint];
 }
 
+static enum systole_usb_result take_out(struct systole_usb_device *device, const uint8_t *bytes, size_t size,
+                                        size_t *actual) {
+    *actual = size == 0 ? 0 : device->accelerator->functions->push_stream(device->accelerator, bytes, size);
+    return size != 0 && *actual == 0 ? SYSTOLE_USB_NAK : SYSTOLE_USB_DONE;
+}
+
+// Keeps track of where frames begin.
+static void note_out(struct trouble *trouble, const uint8_t *bytes, size_t size) {
+    struct systole_frame_header header;
+    while (size != 0) {
+        size_t moved = trouble->out_left < size ? (size_t)trouble->out_left : size;
+        if (moved == 0) {
+            moved = sizeof trouble->out_header - trouble->out_header_size;
+            moved = moved < size ? moved : size;
+            memcpy(trouble->out_header + trouble->out_header_size, bytes, moved);
+            trouble->out_header_size += moved;
+            if (trouble->out_header_size == sizeof header) {
+                memcpy(&header, trouble->out_header, sizeof header);
+                bool payload = header.kind != SYSTOLE_FRAME_READ;
+                trouble->out_left = payload ? ((uint64_t)header.length + 7) & ~(uint64_t)7 : 0;
+                trouble->out_header_size = 0;
+            }
+        } else {
+            trouble->out_left -= moved;
+        }
+        bytes += moved;
+        size -= moved;
+    }
+}
+
+// The header that begins here, damaged.
+static enum systole_usb_result take_damaged(struct systole_usb_device *device, enum systole_fault_kind kind,
+                                            const uint8_t *bytes, size_t *actual) {
+    struct systole_frame_header header;
+    uint8_t damaged[sizeof header];
+    memcpy(&header, bytes, sizeof header);
+    if (kind == SYSTOLE_FAULT_LENGTH) {
+        header.length = UINT32_MAX - 15;
+    } else {
+        header.magic ^= 0x10;
+    }
+    memcpy(damaged, &header, sizeof header);
+    enum systole_usb_result result = take_out(device, damaged, sizeof damaged, actual);
+    if (*actual == sizeof damaged || (*actual != 0 && kind == SYSTOLE_FAULT_CORRUPT)) {
+        (void)systole_faults_strike(device->trouble.faults, SYSTOLE_FAULT_OUT);
+    }
+    return result;
+}
+
+static enum systole_usb_result take_out_with_faults(struct systole_usb_device *device, const uint8_t *bytes,
+                                                    size_t size, size_t *actual) {
+    struct trouble *trouble = &device->trouble;
+    enum systole_fault_kind kind = systole_faults_begin(trouble->faults, SYSTOLE_FAULT_OUT);
+    enum systole_usb_result result = SYSTOLE_USB_DONE;
+    bool at_header = trouble->out_left == 0 && trouble->out_header_size == 0;
+    if (kind == SYSTOLE_FAULT_UNPLUG) {
+        (void)take_out(device, bytes, size / 2, actual); // in the middle
+        *actual = 0;
+    }
+    if (kind != SYSTOLE_FAULT_NONE && strike(device, SYSTOLE_FAULT_OUT, kind, &result)) {
+        return result;
+    }
+    if (kind == SYSTOLE_FAULT_LOSE || (kind == SYSTOLE_FAULT_SHORT && size > LOST_BYTES)) {
+        (void)systole_faults_strike(trouble->faults, SYSTOLE_FAULT_OUT);
+        *actual = kind == SYSTOLE_FAULT_LOSE ? size : LOST_BYTES;
+    } else if ((kind == SYSTOLE_FAULT_CORRUPT || kind == SYSTOLE_FAULT_LENGTH) && at_header &&
+               size >= sizeof trouble->out_header) {
+        result = take_damaged(device, kind, bytes, actual);
+    } else {
+        result = take_out(device, bytes, size, actual);
+    }
+    note_out(trouble, bytes, *actual);
+    return result;
+}
+
 enum systole_usb_result systole_usb_out(struct systole_usb_device *device, uint8_t address, const uint8_t *bytes,
                                         size_t size, size_t *actual) {
     enum endpoint endpoint;
+    enum systole_usb_result result;
     *actual = 0;
+    if (device->trouble.faults == NULL) {
+        return open_endpoint(device, address, &endpoint) && endpoint == BULK_OUT ? take_out(device, bytes, size, actual)
+                                                                                 : SYSTOLE_USB_STALL;
+    }
+    if (is_quiet(device, SYSTOLE_FAULT_OUT)) {
+        return SYSTOLE_USB_NAK;
+    }
     if (!open_endpoint(device, address, &endpoint) || endpoint != BULK_OUT) {
         return SYSTOLE_USB_STALL;
     }
-    *actual = size == 0 ? 0 : device->accelerator->functions->push_stream(device->accelerator, bytes, size);
-    return size != 0 && *actual == 0 ? SYSTOLE_USB_NAK : SYSTOLE_USB_DONE;
+    result = take_out_with_faults(device, bytes, size, actual);
+    if (result == SYSTOLE_USB_STALL || *actual == size) {
+        systole_faults_end(device->trouble.faults, SYSTOLE_FAULT_OUT);
+    }
+    return result;
 }
 
 static void begin_frame(struct systole_usb_device *device) {
     struct systole_frame_header header;
     memcpy(&header, device->header, sizeof header);
     device->payload_left = ((uint64_t)header.length + 7) & ~(uint64_t)7;
+    enum systole_fault_kind kind = systole_faults_begin(device->trouble.faults, SYSTOLE_FAULT_IN);
+    if (kind == SYSTOLE_FAULT_CORRUPT || kind == SYSTOLE_FAULT_WRONG_TAG || kind == SYSTOLE_FAULT_LENGTH) {
+        (void)systole_faults_strike(device->trouble.faults, SYSTOLE_FAULT_IN);
+        header.magic ^= kind == SYSTOLE_FAULT_CORRUPT ? 0x10 : 0;
+        header.tag ^= kind == SYSTOLE_FAULT_WRONG_TAG ? 1 : 0;
+        header.length = kind == SYSTOLE_FAULT_LENGTH ? UINT32_MAX - 15 : header.length;
+        memcpy(device->header, &header, sizeof header);
+    }
 }
 
 static enum systole_usb_result bulk_in(struct systole_usb_device *device, uint8_t *bytes, size_t size, size_t *actual,
@@ -446,6 +677,11 @@ static enum systole_usb_result event_in(struct systole_usb_device *device, uint8
                                         bool *short_packet) {
     struct systole_event event;
     size_t given = 0;
+    if (device->trouble.repeats && size >= sizeof event) {
+        device->trouble.repeats = false;
+        memcpy(bytes, &device->trouble.repeated, sizeof event);
+        given = sizeof event;
+    }
     while (size - given >= sizeof event && device->accelerator->functions->pull_event(device->accelerator, &event)) {
         memcpy(bytes + given, &event, sizeof event);
         given += sizeof event;
@@ -461,6 +697,13 @@ static enum systole_usb_result interrupt_in(struct systole_usb_device *device, u
     struct systole_accelerator *accelerator = device->accelerator;
     bool raised = accelerator->functions->interrupt(accelerator);
     device->interrupt_told = device->interrupt_told && raised;
+    if (!raised && device->trouble.spurious) {
+        *actual = size < 2 * sizeof(uint64_t) ? size : 2 * sizeof(uint64_t);
+        memset(bytes, 0, *actual);
+        *short_packet = *actual < size;
+        device->trouble.spurious = false;
+        return SYSTOLE_USB_DONE;
+    }
     if (!raised || device->interrupt_told) {
         return SYSTOLE_USB_NAK;
     }
@@ -473,14 +716,8 @@ static enum systole_usb_result interrupt_in(struct systole_usb_device *device, u
     return SYSTOLE_USB_DONE;
 }
 
-enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_t address, uint8_t *bytes, size_t size,
-                                       size_t *actual, bool *short_packet) {
-    enum endpoint endpoint;
-    *actual = 0;
-    *short_packet = false;
-    if (!open_endpoint(device, address, &endpoint)) {
-        return SYSTOLE_USB_STALL;
-    }
+static enum systole_usb_result give_in(struct systole_usb_device *device, enum endpoint endpoint, uint8_t *bytes,
+                                       size_t size, size_t *actual, bool *short_packet) {
     switch (endpoint) {
     case BULK_IN:
         return bulk_in(device, bytes, size, actual, short_packet);
@@ -493,9 +730,78 @@ enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_
     }
 }
 
+// What came is on its way to the host; the fault that waited for it happens.
+static enum systole_usb_result damage_in(struct systole_usb_device *device, enum endpoint endpoint,
+                                         enum systole_fault_kind kind, uint8_t *bytes, size_t *actual,
+                                         bool *short_packet) {
+    struct trouble *trouble = &device->trouble;
+    enum systole_fault_endpoint place = (enum systole_fault_endpoint)endpoint;
+    enum systole_usb_result result;
+    bool event = endpoint == EVENT_IN;
+    if (strike(device, place, kind, &result)) {
+        *actual = 0;
+        *short_packet = false;
+        return result;
+    }
+    if (kind == SYSTOLE_FAULT_LOSE) {
+        (void)systole_faults_strike(trouble->faults, place);
+        *actual = 0;
+        *short_packet = false;
+        return SYSTOLE_USB_NAK;
+    }
+    if (kind == SYSTOLE_FAULT_SHORT && *actual > LOST_BYTES) {
+        (void)systole_faults_strike(trouble->faults, place);
+        *actual -= LOST_BYTES;
+        *short_packet = true;
+    } else if (kind == SYSTOLE_FAULT_CORRUPT && event) {
+        (void)systole_faults_strike(trouble->faults, place);
+        bytes[offsetof(struct systole_event, token) + 2] ^= 0x40;
+    } else if (kind == SYSTOLE_FAULT_DUPLICATE && event) {
+        (void)systole_faults_strike(trouble->faults, place);
+        memcpy(&trouble->repeated, bytes, sizeof trouble->repeated);
+        trouble->repeats = true;
+    }
+    return SYSTOLE_USB_DONE;
+}
+
+enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_t address, uint8_t *bytes, size_t size,
+                                       size_t *actual, bool *short_packet) {
+    struct systole_faults *faults = device->trouble.faults;
+    enum endpoint endpoint = find_endpoint(address);
+    enum systole_fault_endpoint place = (enum systole_fault_endpoint)endpoint;
+    enum systole_usb_result result;
+    *actual = 0;
+    *short_packet = false;
+    if (faults != NULL && endpoint != ENDPOINTS && is_quiet(device, place)) {
+        return SYSTOLE_USB_NAK;
+    }
+    if (!open_endpoint(device, address, &endpoint)) {
+        return SYSTOLE_USB_STALL;
+    }
+    if (faults == NULL) {
+        return give_in(device, endpoint, bytes, size, actual, short_packet);
+    }
+    enum systole_fault_kind kind = systole_faults_begin(faults, place);
+    if (kind == SYSTOLE_FAULT_STALL && endpoint == INTERRUPT_IN) { // nothing may ever come
+        (void)strike(device, place, kind, &result);
+        systole_faults_end(faults, place);
+        return result;
+    }
+    result = give_in(device, endpoint, bytes, size, actual, short_packet);
+    // bulk_in has used a fault that belongs to a header.
+    if (result == SYSTOLE_USB_DONE && *actual != 0 && (kind = systole_faults_begin(faults, place)) != 0) {
+        result = damage_in(device, endpoint, kind, bytes, actual, short_packet);
+    }
+    if (result == SYSTOLE_USB_STALL || result == SYSTOLE_USB_BABBLE ||
+        (result == SYSTOLE_USB_DONE && (*short_packet || *actual == size))) {
+        systole_faults_end(faults, place);
+    }
+    return result;
+}
+
 bool systole_usb_device_run(struct systole_usb_device *device, uint64_t cycles) {
     struct systole_accelerator *accelerator = device->accelerator;
-    if (accelerator->functions->idle(accelerator)) {
+    if (device->trouble.hanging || accelerator->functions->idle(accelerator)) {
         return false;
     }
     accelerator->functions->run(accelerator, cycles);
@@ -504,6 +810,7 @@ bool systole_usb_device_run(struct systole_usb_device *device, uint64_t cycles) 
 
 // A port reset keeps the personality, as it does for every USB device; all else begins anew.
 void systole_usb_device_bus_reset(struct systole_usb_device *device) {
+    device->trouble.hanging = false;
     device->configuration = 0;
     device->link_features = 0;
     memset(device->halted, 0, sizeof device->halted);
@@ -512,6 +819,10 @@ void systole_usb_device_bus_reset(struct systole_usb_device *device) {
 }
 
 bool systole_usb_device_reenumerates(struct systole_usb_device *device) {
+    if (device->trouble.absent && now_ms() >= device->trouble.back_ms) {
+        device->trouble.absent = false;
+        device->reenumerates = true;
+    }
     bool told = device->reenumerates;
     device->reenumerates = false;
     return told;

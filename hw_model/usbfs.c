@@ -149,6 +149,9 @@ static void notice_reenumeration(struct systole_usbfs *usbfs) {
     }
     memset(usbfs->claims, 0, sizeof usbfs->claims);
     usbfs->reenumerated = true;
+    if (!systole_usb_device_present(usbfs->device)) {
+        return; // and once more when it comes back
+    }
     (void)standard_request(usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
 }
 
@@ -214,6 +217,15 @@ short systole_usbfs_events(const struct systole_usbfs_file *file) {
 
 // ---- Moving bytes.
 
+// A control transfer: setup packet and room for wLength bytes. Returns the bytes moved or -errno; -EAGAIN: it does not
+// answer yet.
+static int control(struct systole_usbfs *usbfs, uint8_t *setup_and_data) {
+    size_t actual = 0;
+    enum systole_usb_result result =
+        systole_usb_control(usbfs->device, setup_and_data, setup_and_data + SETUP_BYTES, &actual);
+    return result == SYSTOLE_USB_DONE ? (int)actual : result == SYSTOLE_USB_NAK ? -EAGAIN : -EPIPE;
+}
+
 // One step of the oldest transfer of an endpoint; true: it is complete with *status.
 static bool step(struct systole_usbfs *usbfs, struct urb *urb, int *status) {
     uint8_t *bytes = urb->buffer + urb->moved;
@@ -221,12 +233,18 @@ static bool step(struct systole_usbfs *usbfs, struct urb *urb, int *status) {
     size_t actual = 0;
     bool short_packet = false;
     bool in = (urb->user.endpoint & 0x80) != 0;
+    if (urb->user.type == USBDEVFS_URB_TYPE_CONTROL) {
+        int moved = control(usbfs, urb->buffer);
+        urb->moved = moved < 0 ? 0 : (size_t)moved;
+        *status = moved < 0 ? moved : 0;
+        return moved != -EAGAIN;
+    }
     enum systole_usb_result result =
         in ? systole_usb_in(usbfs->device, urb->user.endpoint, bytes, left, &actual, &short_packet)
            : systole_usb_out(usbfs->device, urb->user.endpoint, bytes, left, &actual);
     urb->moved += actual;
-    if (result == SYSTOLE_USB_STALL) {
-        *status = -EPIPE;
+    if (result == SYSTOLE_USB_STALL || result == SYSTOLE_USB_BABBLE) {
+        *status = result == SYSTOLE_USB_STALL ? -EPIPE : -EOVERFLOW;
         return true;
     }
     if (result == SYSTOLE_USB_NAK || !(short_packet || urb->moved == urb->size)) {
@@ -263,15 +281,6 @@ bool systole_usbfs_move(struct systole_usbfs *usbfs) {
 
 // ---- Requests.
 
-// A control transfer: setup packet and room for wLength bytes. Returns the bytes moved or -errno.
-static int control(struct systole_usbfs *usbfs, uint8_t *setup_and_data) {
-    size_t actual = 0;
-    enum systole_usb_result result =
-        systole_usb_control(usbfs->device, setup_and_data, setup_and_data + SETUP_BYTES, &actual);
-    notice_reenumeration(usbfs);
-    return result == SYSTOLE_USB_DONE ? (int)actual : -EPIPE;
-}
-
 static int control_now(struct systole_usbfs_file *file, pid_t caller, uint64_t argument) {
     struct usbdevfs_ctrltransfer transfer = {0};
     if (!read_client(caller, argument, &transfer, sizeof transfer)) {
@@ -287,6 +296,8 @@ static int control_now(struct systole_usbfs_file *file, pid_t caller, uint64_t a
     memcpy(bytes, &transfer, SETUP_BYTES);
     if (in || read_client(caller, data, bytes + SETUP_BYTES, transfer.wLength)) {
         result = control(file->usbfs, bytes);
+        result = result == -EAGAIN ? -ETIMEDOUT : result; // the bus cannot wait: it serves others, too
+        notice_reenumeration(file->usbfs);
     }
     if (in && result > 0 && !write_client(caller, data, bytes + SETUP_BYTES, (size_t)result)) {
         result = -EFAULT;
@@ -359,11 +370,13 @@ static int submit(struct systole_usbfs_file *file, pid_t caller, uint64_t argume
         }
         usbfs->queued_bytes += urb->size;
         // Completed before the device may re-enumerate by it, so that the client still reaps success.
-        append(&file->done, urb);
-        int moved = control(usbfs, urb->buffer);
-        urb->moved = moved < 0 ? 0 : (size_t)moved;
-        urb->user.status = moved < 0 ? moved : 0;
-        urb->user.actual_length = (int)urb->moved;
+        int status = 0;
+        if (step(usbfs, urb, &status)) {
+            complete(urb, status);
+        } else {
+            append(&usbfs->pending, urb);
+        }
+        notice_reenumeration(usbfs);
         return 0;
     }
     usbfs->queued_bytes += urb->size;

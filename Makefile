@@ -68,6 +68,7 @@ help:
 	@echo "make lint check-gen  formatting, static analysis, Verilator's lint; are generated files fresh"
 	@echo "make test-all        the same with the large networks of the zoo"
 	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make soak            long runs with faults; make fault-table: every fault, what the driver makes of it"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
 # Debian's packages, installed when one is missing.
@@ -144,6 +145,25 @@ test-run: $(SYSTOLE) $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
 # With the large networks of the zoo.
 test-all: export SYSTOLE_TEST_ALL = 1
 test-all: test
+
+# Long runs with faults; SOAK_MODEL is the model that they run.
+SOAK := $(BUILD)/tests/soak/soak
+SOAK_MODEL ?= ../shared/models/kws_int8/model.tflite
+.PHONY: soak soak-run fault-table
+soak: deps
+	@$(MAKE) --no-print-directory soak-run
+soak-run: $(SYSTOLE) $(SOAK) $(RTL_PRESETS)
+	$(SOAK) run $(SOAK_MODEL) model 10000 20 1
+	$(SOAK) run $(SOAK_MODEL) rtl 500 20 1 2000
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/thread OPTIMISE=-O1 SANITIZE=thread soak-threads
+	@$(MAKE) --no-print-directory $(SANITIZED) soak-address
+soak-threads: $(SOAK)
+	$(SOAK) run $(SOAK_MODEL) model 500 20 1 200 4
+soak-address: $(SOAK)
+	$(SOAK) run $(SOAK_MODEL) model 2000 20 1 200
+# The table of docs/faults.md.
+fault-table: $(SOAK)
+	@$(SOAK) table examples/digits/digits_int8.tflite
 
 # The models of the RTL are those of the plain build.
 SANITIZED := BUILD=$(BUILD)/sanitized OPTIMISE=-O1 SANITIZE=address,undefined

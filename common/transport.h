@@ -54,6 +54,8 @@ struct systole_transport_functions {
     // USB port reset; endpoints are emptied, outstanding transfers complete with SYSTOLE_CANCELLED.
     enum systole_status (*reset)(struct systole_transport *transport);
     void (*close)(struct systole_transport *transport);
+    // A descriptor, the transport's own, that is readable when poll has something to do. May be NULL.
+    int (*descriptor)(struct systole_transport *transport);
 
     // In-process devices only; NULL elsewhere.
     void (*observe)(struct systole_transport *transport, const struct systole_observer *observer);

@@ -5,7 +5,9 @@
 // same device state every time; wall time only decides when poll returns.
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "device.h"
 
@@ -26,6 +28,7 @@ struct in_process {
     struct queue queues[ENDPOINTS];
     struct queue ended; // cancelled or failed, waiting for poll
     bool attached;
+    int descriptor; // always readable: the device runs only in poll
     uint64_t cycles;
     double seconds;
 };
@@ -253,11 +256,18 @@ static enum systole_status reset(struct systole_transport *transport) {
     return SYSTOLE_OK;
 }
 
-static void close(struct systole_transport *transport) {
+static void close_transport(struct systole_transport *transport) {
     if (transport != NULL) {
         systole_usb_device_free(in_process(transport)->device);
+        if (in_process(transport)->descriptor >= 0) {
+            (void)close(in_process(transport)->descriptor);
+        }
         free(transport);
     }
+}
+
+static int descriptor(struct systole_transport *transport) {
+    return in_process(transport)->descriptor;
 }
 
 static void observe(struct systole_transport *transport, const struct systole_observer *observer) {
@@ -286,7 +296,8 @@ enum systole_status systole_in_process_open(struct systole_usb_device *device, c
         .poll = poll,
         .attach = attach,
         .reset = reset,
-        .close = close,
+        .close = close_transport,
+        .descriptor = descriptor,
         .observe = observe,
         .peek = peek,
         .simulation = simulation,
@@ -299,6 +310,7 @@ enum systole_status systole_in_process_open(struct systole_usb_device *device, c
     this->transport.functions = &functions;
     this->transport.name = name;
     this->device = device;
+    this->descriptor = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     systole_usb_device_reenumerates(device); // whatever was before, this is a first plug
     configure(this);
     *transport = &this->transport;

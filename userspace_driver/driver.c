@@ -57,6 +57,20 @@ enum systole_status systole_driver_write_register(struct systole_driver *driver,
                           (uint16_t)(address >> 16), bytes, sizeof bytes);
 }
 
+bool systole_driver_resident(const struct systole_driver *driver, systole_loaded loaded) {
+    return loaded < driver->loaded_count && driver->loaded[loaded].segment != NULL && driver->loaded[loaded].resident;
+}
+
+void systole_driver_statistics(const struct systole_driver *driver, struct systole_driver_statistics *statistics) {
+    *statistics = driver->statistics;
+}
+
+int systole_driver_descriptor(struct systole_driver *driver, uint32_t *timeout_ms) {
+    const struct systole_transport_functions *functions = driver->transport->functions;
+    *timeout_ms = driver->done_first != NULL ? 0 : driver->first != NULL ? POLL_MS : UINT32_MAX;
+    return functions->descriptor == NULL ? -1 : functions->descriptor(driver->transport);
+}
+
 struct systole_transport *systole_driver_transport(struct systole_driver *driver) {
     return driver->transport;
 }
@@ -73,6 +87,9 @@ static void set_options(struct systole_driver *driver, const struct systole_driv
     chosen->chunk_bytes = chosen->chunk_bytes == 0 ? 256 * 1024 : chosen->chunk_bytes / PACKET * PACKET;
     chosen->chunk_bytes = chosen->chunk_bytes < PACKET ? PACKET : chosen->chunk_bytes;
     chosen->queue_depth = chosen->queue_depth == 0 ? 4 : chosen->queue_depth;
+    chosen->replays = chosen->replays == 0                   ? DRIVER_REPLAYS
+                      : chosen->replays == SYSTOLE_NO_REPLAY ? 0
+                                                             : chosen->replays;
 }
 
 static bool allocate(struct systole_driver *driver, const uint8_t *firmware, size_t size) {
@@ -252,14 +269,15 @@ enum systole_status systole_driver_load(struct systole_driver *driver, const str
     }
     struct driver_loaded *entry = &driver->loaded[index];
     entry->segment = segment;
-    status = list_exchanges(entry) ? driver_place(driver, entry, diagnostic)
+    status = list_exchanges(entry) ? driver_check_size(driver, segment, diagnostic)
                                    : systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, driver->transport->name, "",
                                                   "no memory for a segment's transfers");
     if (status != SYSTOLE_OK) {
         free_loaded(entry);
         return status;
     }
-    if (driver->ready && driver->first == NULL) { // otherwise with its first request, behind what is under way
+    // While requests are in flight it may find no room, or must not get in between: then with its first request.
+    if (driver_make_resident(driver, entry) && driver->ready && driver->first == NULL) {
         driver_upload(driver, entry);
         driver_send_frames(driver);
     }
@@ -325,8 +343,7 @@ enum systole_status systole_driver_submit(struct systole_driver *driver, systole
     made->request = request;
     made->loaded = loaded;
     made->host = host;
-    made->input = entry->next_input == 0 || entry->second_input.words == 0 ? entry->windows[SYSTOLE_REGION_INPUT]
-                                                                           : entry->second_input;
+    made->second_input = entry->next_input != 0;
     entry->next_input = !entry->next_input;
     request->status = SYSTOLE_OK;
     memset(&request->diagnostic, 0, sizeof request->diagnostic);
@@ -403,7 +420,7 @@ enum systole_status systole_driver_reset(struct systole_driver *driver, struct s
     enum systole_status status = driver_recover(driver, NULL, SYSTOLE_OK, NULL);
     driver_deliver(driver);
     for (uint32_t i = 0; i < driver->loaded_count && status == SYSTOLE_OK; i++) {
-        if (driver->loaded[i].segment != NULL && !driver->loaded[i].uploaded) {
+        if (driver->loaded[i].segment != NULL && driver->loaded[i].resident && !driver->loaded[i].uploaded) {
             driver_upload(driver, &driver->loaded[i]);
         }
     }

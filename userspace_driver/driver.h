@@ -10,11 +10,14 @@
 
 struct systole_driver;
 
+#define SYSTOLE_NO_REPLAY UINT32_MAX
+
 struct systole_driver_options {
     uint32_t silence_ms;    // longest silence of the device on any wait; 0: 10,000
     uint64_t cycle_margin;  // a run may take predicted_cycles * this; 0: 16
     size_t chunk_bytes;     // largest bulk transfer; 0: 256 KiB
     uint32_t queue_depth;   // transfers in flight an endpoint; 0: 4
+    uint32_t replays;       // how often a request that failed runs again; 0: 3; SYSTOLE_NO_REPLAY: never
     bool trace_retirements; // ask for an event a retired command
 };
 
@@ -30,13 +33,15 @@ void systole_driver_close(struct systole_driver *driver); // NULL is fine
 // The firmware image of a target: opcode table with version, target id and CRC. malloc'ed.
 enum systole_status systole_firmware_build(const struct systole_target *target, uint8_t **image, size_t *size);
 
-// Puts a segment's program and parameters on the device and reserves its activations, inputs and outputs. They stay
-// until unloaded or the device is reset (the driver loads them again by itself after a recovery). The segment must
-// outlive the handle.
+// Puts a segment's program and parameters on the device and reserves its activations, inputs and outputs. The handle
+// is the token of what is there: as many segments as the scratchpad holds stay side by side; when another needs the
+// room, the one used longest ago leaves whole and comes back by itself with its next request, as all do after a
+// recovery. SYSTOLE_UNSUPPORTED: it does not fit even alone. The segment must outlive the handle.
 typedef uint32_t systole_loaded;
 enum systole_status systole_driver_load(struct systole_driver *driver, const struct systole_segment *segment,
                                         systole_loaded *loaded, struct systole_diagnostic *diagnostic);
 enum systole_status systole_driver_unload(struct systole_driver *driver, systole_loaded loaded);
+bool systole_driver_resident(const struct systole_driver *driver, systole_loaded loaded); // its windows are reserved
 
 struct systole_retired { // one retired command, when traced
     uint32_t command, unit;
@@ -65,6 +70,11 @@ void systole_request_clear(struct systole_request *request);
 // Never blocks: queues the inputs, the launch and the reads of the outputs. Several may be in flight.
 enum systole_status systole_driver_submit(struct systole_driver *driver, systole_loaded loaded,
                                           struct systole_request *request);
+// For an event loop: a descriptor that is readable (epoll, poll, select) when systole_driver_poll(driver, 0) has
+// something to do; call that also after *timeout_ms without an event, for the deadlines (UINT32_MAX: nothing is in
+// flight). The descriptor is the driver's and stays. An in-process device runs only inside poll, so its descriptor is
+// always readable. -1: the transport has none.
+int systole_driver_descriptor(struct systole_driver *driver, uint32_t *timeout_ms);
 // Lets the device work for at most timeout_ms; completes what is complete.
 enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t timeout_ms);
 // Polls until the request is complete (or the deadline completes it with DEVICE_TIMEOUT); returns its status.
@@ -76,6 +86,17 @@ enum systole_status systole_driver_reset(struct systole_driver *driver, struct s
 
 enum systole_status systole_driver_read_register(struct systole_driver *driver, uint32_t address, uint64_t *value);
 enum systole_status systole_driver_write_register(struct systole_driver *driver, uint32_t address, uint64_t value);
+// What went wrong behind the caller's back.
+struct systole_driver_statistics {
+    uint64_t recoveries;              // the device was brought up again
+    uint64_t failed_recoveries;       // ... or not
+    uint64_t spurious;                // interrupts without a cause, ignored
+    uint64_t uploads, evictions;      // of segments
+    enum systole_status last_failure; // what the last recovery was for
+    struct systole_diagnostic last_diagnostic;
+    uint32_t last_recovery_ms; // from the failure's discovery until requests could go on
+};
+void systole_driver_statistics(const struct systole_driver *driver, struct systole_driver_statistics *statistics);
 struct systole_transport *systole_driver_transport(struct systole_driver *driver);
 
 // A transport over libusb-1.0 (libusb_transport.c): the index-th Systole device, in either personality.

@@ -12,6 +12,7 @@ enum {
     DRIVER_EVENT_BYTES = 1024,
     DRIVER_FAULT_BYTES = 16,
     DRIVER_REPLAYS = 3,
+    DRIVER_SPURIOUS = 64, // interrupts without a cause that a request may see
 };
 
 struct driver_transfer {
@@ -46,7 +47,9 @@ struct driver_loaded {
     const struct systole_segment *segment; // NULL: free
     struct systole_region_window windows[SYSTOLE_REGIONS];
     struct systole_region_window second_input; // no words: there was no room
+    bool resident;                             // the windows are reserved
     bool uploaded;
+    uint64_t used; // grows with each use
     uint32_t next_input;
     struct driver_exchange *loads, *stores;
     uint32_t load_count, store_count;
@@ -63,7 +66,7 @@ struct driver_request {
     struct systole_request *request;
     uint32_t loaded;
     enum driver_phase phase;
-    struct systole_region_window input; // the buffer it uses
+    bool second_input; // the buffer it would like
     uint32_t attempts;
     uint32_t streams_queued, stores_received, outputs_pending, strikes;
     bool reads_queued, run_complete;
@@ -83,6 +86,9 @@ struct systole_driver {
     enum systole_status failure; // the first since the last recovery
     struct systole_diagnostic failure_diagnostic;
     uint32_t fault_code; // enum systole_error, when the device told one
+    struct systole_driver_statistics statistics;
+    uint32_t spurious; // since a request was complete
+    uint64_t uses;
 
     struct driver_transfer *out, *in; // queue_depth each
     struct driver_transfer events[DRIVER_EVENT_TRANSFERS], fault;
@@ -144,7 +150,12 @@ enum systole_status driver_recover(struct systole_driver *driver, struct driver_
 void driver_handle_failure(struct systole_driver *driver);
 
 // device_memory.c
-enum systole_status driver_place(struct systole_driver *driver, struct driver_loaded *loaded,
-                                 struct systole_diagnostic *diagnostic);
+// Reserves the windows of an entry of driver->loaded. With `evict`, segments that no request in flight uses leave
+// for it, the one used longest ago first.
+bool driver_place(struct systole_driver *driver, struct driver_loaded *loaded);
+bool driver_make_resident(struct systole_driver *driver, struct driver_loaded *loaded);
+// Whether it fits into an empty device.
+enum systole_status driver_check_size(const struct systole_driver *driver, const struct systole_segment *segment,
+                                      struct systole_diagnostic *diagnostic);
 
 #endif

@@ -297,6 +297,15 @@ static void fault_complete(struct systole_usb_transfer *ended) {
         return;
     }
     memcpy(record, ended->buffer, sizeof record);
+    if ((record[0] & 255) == SYSTOLE_ERROR_NONE) { // nothing is wrong; a storm of them is
+        driver->statistics.spurious++;
+        if (++driver->spurious > DRIVER_SPURIOUS) {
+            driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "%u interrupts without a cause", driver->spurious);
+        } else {
+            submit(driver, (struct driver_transfer *)ended, ended->length);
+        }
+        return;
+    }
     driver_fail_fault(driver, record[0] & 255, record[0] >> 8 & 255, (uint32_t)(record[0] >> 32), (uint32_t)record[1]);
 }
 

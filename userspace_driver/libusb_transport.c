@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "driver.h"
 
@@ -32,6 +34,7 @@ struct libusb_transport {
     libusb_context *context;
     libusb_device_handle *handle; // NULL: not attached
     struct place place;
+    int descriptor; // epoll over libusb's descriptors; -1: nobody has asked for it
     char name[48];
     struct flight *flying;   // submitted, not called back yet
     struct flight *finished; // called back, not told yet; oldest first
@@ -344,6 +347,34 @@ static enum systole_status reset(struct systole_transport *transport) {
     return status;
 }
 
+// ---- For event loops: one descriptor that stays, while libusb's come and go.
+
+static void LIBUSB_CALL watch(int descriptor, short events, void *user) {
+    struct epoll_event event = {.events = (uint32_t)events, .data.fd = descriptor}; // EPOLL* are POLL*
+    (void)epoll_ctl(((struct libusb_transport *)user)->descriptor, EPOLL_CTL_ADD, descriptor, &event);
+}
+
+static void LIBUSB_CALL unwatch(int descriptor, void *user) {
+    (void)epoll_ctl(((struct libusb_transport *)user)->descriptor, EPOLL_CTL_DEL, descriptor, NULL);
+}
+
+static int descriptor(struct systole_transport *transport) {
+    struct libusb_transport *this = libusb_transport(transport);
+    if (this->descriptor >= 0) {
+        return this->descriptor;
+    }
+    const struct libusb_pollfd **all = libusb_get_pollfds(this->context);
+    this->descriptor = all == NULL ? -1 : epoll_create1(EPOLL_CLOEXEC);
+    if (this->descriptor >= 0) {
+        for (size_t i = 0; all[i] != NULL; i++) {
+            watch(all[i]->fd, all[i]->events, this);
+        }
+        libusb_set_pollfd_notifiers(this->context, watch, unwatch, this);
+    }
+    libusb_free_pollfds(all);
+    return this->descriptor;
+}
+
 static void close_transport(struct systole_transport *transport) {
     struct libusb_transport *this = libusb_transport(transport);
     detach(this, SYSTOLE_CANCELLED);
@@ -353,7 +384,11 @@ static void close_transport(struct systole_transport *transport) {
         libusb_free_transfer(flight->usb);
         free(flight);
     }
+    libusb_set_pollfd_notifiers(this->context, NULL, NULL, NULL);
     libusb_exit(this->context);
+    if (this->descriptor >= 0) {
+        (void)close(this->descriptor);
+    }
     free(this);
 }
 
@@ -365,6 +400,7 @@ static const struct systole_transport_functions functions = {
     .attach = attach,
     .reset = reset,
     .close = close_transport,
+    .descriptor = descriptor,
 };
 
 static enum systole_status open_index(struct libusb_transport *this, uint32_t index,
@@ -410,6 +446,7 @@ enum systole_status systole_libusb_open(uint32_t index, struct systole_transport
         return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, "", "", "no memory for a USB transport");
     }
     made->transport = (struct systole_transport){.functions = &functions, .name = made->name};
+    made->descriptor = -1;
     int error = libusb_init(&made->context);
     if (error != LIBUSB_SUCCESS) {
         status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "see that /dev/bus/usb is there",

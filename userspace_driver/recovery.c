@@ -133,7 +133,15 @@ enum systole_status driver_bring_up(struct systole_driver *driver, bool firmware
     uint64_t end_ms = driver_now_ms() + driver->options.silence_ms;
     enum systole_status status = SYSTOLE_DEVICE_GONE;
     for (uint32_t i = 0; i < ATTEMPTS && status != SYSTOLE_OK && status != SYSTOLE_DEVICE_MISMATCH; i++) {
-        status = bring_up_once(driver, &firmware_again, end_ms, diagnostic);
+        struct systole_diagnostic problem = {"", "", ""};
+        status = bring_up_once(driver, &firmware_again, end_ms, &problem);
+        if (status != SYSTOLE_OK) {
+            driver->statistics.last_failure = status;
+            driver->statistics.last_diagnostic = problem;
+            if (diagnostic != NULL) {
+                *diagnostic = problem;
+            }
+        }
         if (driver_now_ms() >= end_ms) {
             break;
         }
@@ -155,6 +163,7 @@ static bool transfers_are_back(const struct systole_driver *driver) {
 enum systole_status driver_recover(struct systole_driver *driver, struct driver_request *culprit,
                                    enum systole_status status, const struct systole_diagnostic *diagnostic) {
     struct systole_diagnostic problem = {"", "", ""};
+    uint64_t start = driver_now_ms();
     driver->ready = false;
     driver_stop_transfers(driver);
     driver_forget_frames(driver);
@@ -181,6 +190,9 @@ enum systole_status driver_recover(struct systole_driver *driver, struct driver_
         driver_finish(driver, driver->first, result, &problem);
     }
     driver->progress_ms = driver->checked_ms = driver_now_ms();
+    driver->statistics.recoveries += driver->ready;
+    driver->statistics.failed_recoveries += !driver->ready;
+    driver->statistics.last_recovery_ms = (uint32_t)(driver->progress_ms - start);
     return result;
 }
 
@@ -203,7 +215,10 @@ void driver_handle_failure(struct systole_driver *driver) {
     struct driver_request *head = driver->first;
     struct systole_diagnostic diagnostic = driver->failure_diagnostic;
     enum systole_status status = driver->failure;
-    bool retry = may_retry(driver) && head != NULL && head->attempts++ < DRIVER_REPLAYS;
+    bool retry = may_retry(driver) && head != NULL && head->attempts++ < driver->options.replays;
+    driver->statistics.last_failure = status;
+    driver->statistics.last_diagnostic = diagnostic;
+    driver->spurious = 0;
     driver->idle_failures += head == NULL;
     if (driver->idle_failures > IDLE_FAILURES) { // nobody asks for anything and it fails still: leave it alone
         driver->ready = false;

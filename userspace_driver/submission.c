@@ -32,6 +32,7 @@ bool driver_upload(struct systole_driver *driver, struct driver_loaded *loaded) 
     const struct systole_segment *segment = loaded->segment;
     uint32_t words = loaded->windows[SYSTOLE_REGION_PARAMETERS].words;
     words = words < segment->parameter_words ? words : segment->parameter_words;
+    driver->statistics.uploads++;
     loaded->uploaded =
         write_words(driver, loaded->windows[SYSTOLE_REGION_PROGRAM].base, (const uint8_t *)segment->commands,
                     (size_t)segment->command_count * SYSTOLE_COMMAND_BYTES, false, NULL) &&
@@ -45,15 +46,26 @@ static uint8_t *host_bytes(const struct systole_driver *driver, const struct dri
     return request->host + (size_t)(address & 0x0fffffffu) * driver->target.columns;
 }
 
+static const struct systole_region_window *input_window(const struct systole_driver *driver,
+                                                        const struct driver_request *request) {
+    const struct driver_loaded *loaded = &driver->loaded[request->loaded];
+    return request->second_input && loaded->second_input.words != 0 ? &loaded->second_input
+                                                                    : &loaded->windows[SYSTOLE_REGION_INPUT];
+}
+
 // after_run: the run before uses the same input window.
 static bool queue_inputs(struct systole_driver *driver, struct driver_request *request, bool after_run) {
     struct driver_loaded *loaded = &driver->loaded[request->loaded];
     struct systole_request *user = request->request;
+    if (!driver_make_resident(driver, loaded)) {
+        driver_fail(driver, SYSTOLE_UNSUPPORTED, "unload another segment", "no room for a segment beside those in use");
+        return false;
+    }
     if (!loaded->uploaded && !driver_upload(driver, loaded)) {
         return false;
     }
     memcpy(user->windows, loaded->windows, sizeof user->windows);
-    user->windows[SYSTOLE_REGION_INPUT] = request->input;
+    user->windows[SYSTOLE_REGION_INPUT] = *input_window(driver, request);
     request->phase = DRIVER_WRITTEN;
     bool queued = true;
     for (uint32_t i = 0; i < loaded->segment->input_count && queued; i++) {
@@ -173,7 +185,7 @@ static bool finish_head(struct systole_driver *driver, struct driver_request *re
     if (!read_counters(driver, request->request)) {
         return false;
     }
-    driver->idle_failures = 0;
+    driver->idle_failures = driver->spurious = 0;
     copy_stored_outputs(driver, request);
     driver_finish(driver, request, SYSTOLE_OK, NULL);
     return true;
@@ -195,7 +207,11 @@ void driver_advance(struct systole_driver *driver) {
         fine = fine && queue_streams(driver, head);
         if (fine && head->streams_queued == loaded->load_count) {
             struct driver_request *next = head->next;
-            bool same = next != NULL && next->input.base == head->input.base && next->input.words != 0;
+            // What is not on the device waits for its turn; making room could take it from who runs.
+            next = next != NULL && driver->loaded[next->loaded].resident ? next : NULL;
+            const struct systole_region_window *window = next != NULL ? input_window(driver, next) : NULL;
+            bool same =
+                next != NULL && window->base == head->request->windows[SYSTOLE_REGION_INPUT].base && window->words != 0;
             if (next != NULL && next->phase == DRIVER_QUEUED && !same) {
                 fine = queue_inputs(driver, next, false);
             }

@@ -53,7 +53,8 @@ void systole_kernel_release(const struct systole_kernel *kernel, struct systole_
     X(log_softmax)                                                                                                     \
     X(detection)                                                                                                       \
     X(binary)                                                                                                          \
-    X(unary)
+    X(unary)                                                                                                           \
+    X(rearrange)
 #define SYSTOLE_KERNEL_TABLE(name) extern const struct systole_kernel systole_##name##_kernels[];
 SYSTOLE_KERNEL_FAMILIES(SYSTOLE_KERNEL_TABLE)
 #undef SYSTOLE_KERNEL_TABLE

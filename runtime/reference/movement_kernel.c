@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// What only moves elements: RESHAPE, and PAD / PADV2 (reference/pad.h), which fill with the zero point, with 0 in
-// float, or with the value given. Elements are copied as bytes of their size, whatever their type.
+// What only moves elements: RESHAPE, SQUEEZE and EXPAND_DIMS, which copy, and PAD / PADV2 (reference/pad.h), which fill
+// with the zero point, with 0 in float, or with the value given. Elements are copied as bytes of their size, whatever
+// their type.
 #include "kernel.h"
 
 #include <string.h>
@@ -132,6 +133,22 @@ const struct systole_kernel systole_movement_kernels[] = {
     MOVES(SYSTOLE_OP_RESHAPE, prepare_reshape, run_reshape, SYSTOLE_INT16),
     MOVES(SYSTOLE_OP_RESHAPE, prepare_reshape, run_reshape, SYSTOLE_INT32),
     MOVES(SYSTOLE_OP_RESHAPE, prepare_reshape, run_reshape, SYSTOLE_FLOAT32),
+    MOVES(SYSTOLE_OP_RESHAPE, prepare_reshape, run_reshape, SYSTOLE_INT64),
+    MOVES(SYSTOLE_OP_RESHAPE, prepare_reshape, run_reshape, SYSTOLE_BOOL),
+    MOVES(SYSTOLE_OP_SQUEEZE, prepare_reshape, run_reshape, SYSTOLE_INT8),
+    MOVES(SYSTOLE_OP_SQUEEZE, prepare_reshape, run_reshape, SYSTOLE_UINT8),
+    MOVES(SYSTOLE_OP_SQUEEZE, prepare_reshape, run_reshape, SYSTOLE_INT16),
+    MOVES(SYSTOLE_OP_SQUEEZE, prepare_reshape, run_reshape, SYSTOLE_INT32),
+    MOVES(SYSTOLE_OP_SQUEEZE, prepare_reshape, run_reshape, SYSTOLE_INT64),
+    MOVES(SYSTOLE_OP_SQUEEZE, prepare_reshape, run_reshape, SYSTOLE_FLOAT32),
+    MOVES(SYSTOLE_OP_SQUEEZE, prepare_reshape, run_reshape, SYSTOLE_BOOL),
+    MOVES(SYSTOLE_OP_EXPAND_DIMS, prepare_reshape, run_reshape, SYSTOLE_INT8),
+    MOVES(SYSTOLE_OP_EXPAND_DIMS, prepare_reshape, run_reshape, SYSTOLE_UINT8),
+    MOVES(SYSTOLE_OP_EXPAND_DIMS, prepare_reshape, run_reshape, SYSTOLE_INT16),
+    MOVES(SYSTOLE_OP_EXPAND_DIMS, prepare_reshape, run_reshape, SYSTOLE_INT32),
+    MOVES(SYSTOLE_OP_EXPAND_DIMS, prepare_reshape, run_reshape, SYSTOLE_INT64),
+    MOVES(SYSTOLE_OP_EXPAND_DIMS, prepare_reshape, run_reshape, SYSTOLE_FLOAT32),
+    MOVES(SYSTOLE_OP_EXPAND_DIMS, prepare_reshape, run_reshape, SYSTOLE_BOOL),
     MOVES(SYSTOLE_OP_PAD, prepare_pad, run_pad, SYSTOLE_INT8),
     MOVES(SYSTOLE_OP_PAD, prepare_pad, run_pad, SYSTOLE_UINT8),
     MOVES(SYSTOLE_OP_PAD, prepare_pad, run_pad, SYSTOLE_INT16),

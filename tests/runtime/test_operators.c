@@ -41,6 +41,8 @@ static const struct {
     {"LOGISTIC", "i16"},
     {"TANH", "i16"},
     {"TRANSPOSE_CONV", "i16"},
+    {"STRIDED_SLICE", "i16"},
+    {"TRANSPOSE", "i16"},
 };
 
 static bool is_required(const char *operator_name, const char *type) {

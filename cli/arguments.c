@@ -25,6 +25,8 @@ static const struct {
     {CLI_ALL_TENSORS, "all-tensors", 0, NULL, "also tensorINDEX.bin of every tensor (--device cpu)"},
     {CLI_REPEAT, "repeat", 0, "N", "run N times; the report has median, minimum and maximum"},
     {CLI_REPORT, "report", 0, "FILE.json", "everything measured, as JSON"},
+    {CLI_TRACE, "trace", 0, "FILE.json", "every command on its unit's track; Perfetto opens it (--device not cpu)"},
+    {CLI_HTML, "html", 0, "FILE.html", "a page that explains the cycles (--device not cpu)"},
     {CLI_SHOW_OPERATIONS, "show-operations", 's', NULL, "print what runs where, and why"},
     {CLI_GOLDEN, "golden", 0, "CASE_DIR", "inputN.bin, outputN.bin and layers.tsv to hold CPU and device against"},
     {CLI_FAULTS, "faults", 0, "FILE", "make the simulated device misbehave by a script (docs/faults.md)"},
@@ -180,6 +182,12 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_FAULTS:
             arguments->faults = optarg;
+            break;
+        case CLI_TRACE:
+            arguments->trace = optarg;
+            break;
+        case CLI_HTML:
+            arguments->html = optarg;
             break;
         case CLI_DUMP:
             arguments->dump = optarg;

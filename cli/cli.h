@@ -39,13 +39,15 @@ enum cli_option {
     CLI_DUMP = 1 << 11,
     CLI_FLOAT = 1 << 12,
     CLI_FAULTS = 1 << 13,
+    CLI_TRACE = 1 << 14,
+    CLI_HTML = 1 << 15,
 };
 #define CLI_MAX_INPUTS 64
 struct cli_arguments {
     const char *positional[4];
     int positional_count;
     char **rest; // behind `--`; NULL: none
-    const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults;
+    const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html;
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     uint32_t seed, repeat;
@@ -104,6 +106,11 @@ struct cli_measurement {
 };
 enum systole_status cli_write_report(const char *path, const struct cli_measurement *measurement,
                                      struct systole_diagnostic *diagnostic);
+struct json_t;
+enum systole_status cli_write_json(const char *path, const struct json_t *value, struct systole_diagnostic *diagnostic);
+// Both need a measurement with a trace.
+enum systole_status cli_write_trace(const char *path, const struct cli_measurement *measurement,
+                                    struct systole_diagnostic *diagnostic);
 void cli_print_chart(const struct cli_measurement *measurement); // cycles of each operator, with bars
 void cli_print_placement(const struct systole_program *program); // operator, count, placement, reason
 void cli_format_shape(const struct systole_tensor *tensor, char *text, size_t size);

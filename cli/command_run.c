@@ -133,7 +133,14 @@ static enum systole_status measure(struct systole_session *session, struct systo
     if (measurement.cycles != NULL && measurement.cycles->operators != NULL) {
         cli_print_chart(&measurement);
     }
-    return arguments->report != NULL ? cli_write_report(arguments->report, &measurement, diagnostic) : SYSTOLE_OK;
+    enum systole_status status = SYSTOLE_OK;
+    if (arguments->report != NULL) {
+        status = cli_write_report(arguments->report, &measurement, diagnostic);
+    }
+    if (status == SYSTOLE_OK && arguments->trace != NULL) {
+        status = cli_write_trace(arguments->trace, &measurement, diagnostic);
+    }
+    return status;
 }
 
 static int run(const struct cli_command *command, int argc, char **argv) {
@@ -145,6 +152,9 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     bool cpu = strcmp(arguments.device, "cpu") == 0;
     if (arguments.all_tensors && (!cpu || arguments.output_dir == NULL)) {
         return cli_usage_error(command, "--all-tensors needs --device cpu and --output-dir");
+    }
+    if (cpu && (arguments.trace != NULL || arguments.html != NULL)) {
+        return cli_usage_error(command, "--trace and --html tell of a device, not of the CPU");
     }
     struct systole_diagnostic diagnostic = {.what = ""};
     struct cli_subject subject;
@@ -203,7 +213,7 @@ const struct cli_command cli_run = {
     .usage = "MODEL.tflite|PROGRAM.systole [options]",
     .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_OUTPUT_DIR | CLI_ALL_TENSORS | CLI_REPEAT |
-               CLI_REPORT | CLI_SHOW_OPERATIONS | CLI_FAULTS,
+               CLI_REPORT | CLI_TRACE | CLI_SHOW_OPERATIONS | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "target.h"
 
@@ -29,6 +30,19 @@ static json_t *tensors_json(const struct systole_graph *graph, const int32_t *in
     return list;
 }
 
+// {unit: {kind: cycles}}
+static json_t *counters_json(const uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS]) {
+    json_t *units = json_object();
+    for (uint32_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
+        json_t *kinds = json_object();
+        for (uint32_t kind = 0; kind < SYSTOLE_COUNTER_KINDS; kind++) {
+            json_object_set_new(kinds, systole_counter_name(kind), json_integer((json_int_t)counters[unit][kind]));
+        }
+        json_object_set_new(units, systole_unit_name(unit), kinds);
+    }
+    return units;
+}
+
 static json_t *operator_json(const struct cli_measurement *m, uint32_t index) {
     const struct systole_graph *graph = &m->subject->graph;
     const struct systole_operator *operation = &graph->operators[index];
@@ -41,11 +55,16 @@ static json_t *operator_json(const struct cli_measurement *m, uint32_t index) {
     uint64_t cycles = m->cycles != NULL && m->cycles->operators != NULL && index < m->cycles->operator_count
                           ? m->cycles->operators[index]
                           : 0;
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "index", (int)index, "name",
-                     systole_operator_name(operation->code), "placement", on_device ? "device" : "cpu", "reason",
-                     info != NULL ? info->reason : "requested", "detail", info != NULL ? info->detail : "", "outputs",
-                     outputs, "macs", (json_int_t)systole_operator_macs(graph, index), "cycles", (json_int_t)cycles,
-                     "predicted_cycles", (json_int_t)(info != NULL ? info->predicted_cycles : 0));
+    json_t *json =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "index", (int)index, "name",
+                  systole_operator_name(operation->code), "placement", on_device ? "device" : "cpu", "reason",
+                  info != NULL ? info->reason : "requested", "detail", info != NULL ? info->detail : "", "outputs",
+                  outputs, "macs", (json_int_t)systole_operator_macs(graph, index), "cycles", (json_int_t)cycles,
+                  "predicted_cycles", (json_int_t)(info != NULL ? info->predicted_cycles : 0));
+    if (m->cycles != NULL && m->cycles->units != NULL && index < m->cycles->operator_count) {
+        json_object_set_new(json, "units", counters_json(m->cycles->units[index]));
+    }
+    return json;
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -81,26 +100,29 @@ static void add_device(json_t *report, const struct cli_measurement *m, uint64_t
     for (uint32_t i = 0; i < program->operator_count; i++) {
         device_macs += program->operators[i].place == SYSTOLE_PLACE_DEVICE ? program->operators[i].macs : 0;
     }
-    json_t *counters = json_object();
-    for (uint32_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
-        json_t *kinds = json_object();
-        for (uint32_t kind = 0; kind < SYSTOLE_COUNTER_KINDS; kind++) {
-            json_object_set_new(kinds, systole_counter_name(kind),
-                                json_integer((json_int_t)m->cycles->counters[unit][kind]));
-        }
-        json_object_set_new(counters, systole_unit_name(unit), kinds);
-    }
     uint32_t multipliers = systole_target_multipliers(&program->target);
     double available = (double)multipliers * (double)m->cycles->total;
     json_object_set_new(report, "resident", json_boolean(resident));
     json_object_set_new(report, "cycles",
                         json_pack("{s:I, s:I, s:I}", "total", (json_int_t)m->cycles->total, "cold",
                                   (json_int_t)m->cycles->cold, "predicted", (json_int_t)predicted));
-    json_object_set_new(report, "counters", counters);
+    json_object_set_new(report, "counters", counters_json(m->cycles->counters));
     json_object_set_new(report, "multipliers", json_integer(multipliers));
     json_object_set_new(report, "other_multipliers", json_integer(systole_target_other_multipliers(&program->target)));
     json_object_set_new(report, "utilization",
                         json_real(available > 0 ? (double)(device_macs == 0 ? macs : device_macs) / available : 0));
+}
+
+enum systole_status cli_write_json(const char *path, const json_t *value, struct systole_diagnostic *diagnostic) {
+    char *text = json_dumps(value, JSON_INDENT(1));
+    if (text == NULL) {
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory for the file");
+    }
+    size_t length = strlen(text);
+    text[length] = '\n'; // in place of the terminator
+    enum systole_status status = cli_write_file(path, text, length + 1, diagnostic);
+    free(text);
+    return status;
 }
 
 enum systole_status cli_write_report(const char *path, const struct cli_measurement *m,
@@ -130,17 +152,7 @@ enum systole_status cli_write_report(const char *path, const struct cli_measurem
         json_object_set_new(report, "simulated_cycles_per_second", json_real(m->simulated_cycles_per_second));
     }
     json_object_set_new(report, "operators", operators);
-    char *text = json_dumps(report, JSON_INDENT(1));
+    enum systole_status status = cli_write_json(path, report, diagnostic);
     json_decref(report);
-    if (text == NULL) {
-        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory for the report");
-    }
-    size_t length = 0;
-    while (text[length] != '\0') {
-        length++;
-    }
-    text[length] = '\n'; // in place of the terminator
-    enum systole_status status = cli_write_file(path, text, length + 1, diagnostic);
-    free(text);
     return status;
 }

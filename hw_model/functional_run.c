@@ -129,13 +129,18 @@ static void retire(struct systole_functional_model *model, const struct systole_
         model->complete = model->schedule.now + SYSTOLE_TIMING_COMPLETE;
     }
     if ((model->launch.flags & 1) != 0) {
-        systole_functional_event(model, &(struct systole_event){
-                                            .kind = SYSTOLE_EVENT_KIND_RETIRED,
-                                            .unit = (uint8_t)unit,
-                                            .token = model->launch.token,
-                                            .command = entry->index,
-                                            .cycle = model->schedule.now,
-                                        });
+        struct systole_event event = {
+            .kind = SYSTOLE_EVENT_KIND_RETIRED,
+            .unit = (uint8_t)unit,
+            .token = model->launch.token,
+            .command = entry->index,
+            .cycle = model->schedule.now,
+            .start = entry->start,
+        };
+        for (uint32_t kind = 0; kind < SYSTOLE_COUNTER_KINDS; kind++) {
+            event.counters[kind] = (uint32_t)model->schedule.counters[unit][kind];
+        }
+        systole_functional_event(model, &event);
     }
     if (model->observer.retired != NULL) {
         struct systole_retirement retirement = {model->launch.token, entry->index, unit, model->schedule.now};

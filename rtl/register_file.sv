@@ -39,6 +39,8 @@ module register_file
   input  logic [63:0] run_cycles_i,
   input  logic [31:0] frames_i,
   input  logic [2:0]  kind_i [UNITS],   // what each unit does in this cycle
+  input  logic        retire_i [UNITS],
+  output logic [32*UNITS*COUNTER_KINDS-1:0] retired_count_o, // low halves as a unit's last retired command left them
 
   input  logic        error_i,          // any of the device's errors, the first by the top's order
   input  logic [7:0]  error_code_i,
@@ -55,12 +57,12 @@ module register_file
   output logic        flip_valid_o,
   output logic [31:0] flip_address_o
 );
-  localparam int unsigned KINDS = 5;
+  localparam int unsigned KINDS = COUNTER_KINDS;
 
   logic         interrupt_enable_q, pending_q;
   logic         error_q;                 // the latch holds something
   logic [63:0]  table_q [32];            // no reset: the firmware writes all of it before it sets start
-  longint unsigned count [UNITS * KINDS]; // private to the block below
+  longint unsigned count [UNITS * KINDS]; // private to the block below, which shows them when a command retires
 
   assign entry_o     = table_q[opcode_i[7:3]][8*opcode_i[2:0]+:8];
   assign interrupt_o = pending_q && interrupt_enable_q;
@@ -71,6 +73,11 @@ module register_file
                           32'(register_address_i[7:3]) < UNITS * KINDS;
 
   always_ff @(posedge clk_i) begin
+    for (int unsigned u = 0; u < UNITS; u++) begin
+      if (retire_i[u]) begin
+        for (int unsigned k = 0; k < KINDS; k++) retired_count_o[32*(KINDS*u+k)+:32] <= count[KINDS*u+k][31:0];
+      end
+    end
     if (launch_i || soft_reset_o || !rst_ni) begin
       for (int unsigned i = 0; i < UNITS * KINDS; i++) count[i] = '0;
     end else if (running_i && !halt_o) begin

@@ -36,7 +36,7 @@ module systole_rtl
   output logic [63:0]  stream_out_data_o,
   input  logic         stream_out_ready_i,
   output logic         event_valid_o,
-  output logic [255:0] event_o,
+  output logic [511:0] event_o,
   input  logic         event_ready_i,
   output logic         interrupt_o,
   output logic         idle_o,
@@ -65,6 +65,7 @@ module systole_rtl
   logic        watchdog;
   logic        retire   [UNITS];
   logic [31:0] index    [UNITS];
+  logic [63:0] start    [UNITS];
   logic [2:0]  retiring;
   assign run_token_o    = token_q;
   assign run_cycle_o    = run_cycles_q;
@@ -140,9 +141,26 @@ module systole_rtl
   logic        fault;
   logic [7:0]  fault_code, fault_unit;
   logic [31:0] fault_command, fault_detail;
+  logic        told         [UNITS]; // retired in the cycle before, and the host wants to know
+  logic [31:0] told_index   [UNITS];
+  logic [63:0] told_start   [UNITS];
+  logic [63:0] told_cycle;
+  logic [32*UNITS*COUNTER_KINDS-1:0] told_counters;
+  for (genvar u = 0; u < UNITS; u++) begin : g_told
+    always_ff @(posedge clk_i) begin
+      told[u] <= descriptor[1][32] && running_q && retire_o[u] && rst_n;
+      if (retire_o[u]) begin
+        told_index[u] <= index[u];
+        told_start[u] <= start[u];
+      end
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (retire_o != '0) told_cycle <= run_cycles_q;
+  end
   event_queue u_event_queue (
-    .clk_i, .rst_ni(rst_n), .trace_i(descriptor[1][32] && running_q && !halt), .token_i(run_token_o),
-    .cycle_i(run_cycles_q), .retire_i(retire), .index_i(index),
+    .clk_i, .rst_ni(rst_n), .token_i(run_token_o), .cycle_i(told_cycle), .start_i(told_start),
+    .counters_i(told_counters), .retire_i(told), .index_i(told_index),
     .complete_i(complete), .complete_cycle_i(run_cycles_q + 64'd1), .complete_commands_i(retired_q),
     .fault_i(fault), .fault_error_i(fault_code), .fault_unit_i(fault_unit), .fault_command_i(fault_command),
     .fault_detail_i(fault_detail), .fault_cycle_i(running_q ? run_cycles_q : cycle_q),
@@ -192,10 +210,10 @@ module systole_rtl
     unit_queue u_unit_queue (
       .clk_i, .rst_ni(rst_n), .halt_i(halt), .start_i(launch), .room_i(room),
       .push_valid_i(push_valid[u]), .push_command_i(push_command), .push_windows_i(push_windows),
-      .push_index_i(push_index), .push_ready_o(push_ready[u]), .retired_i(retired),
+      .push_index_i(push_index), .push_ready_o(push_ready[u]), .retired_i(retired), .cycle_i(run_cycles_q),
       .command_valid_o(command_valid[u]), .command_o(command[u]), .window_low_o(low[u]), .window_high_o(high[u]),
       .command_ready_i(command_ready[u]), .retire_i(unit_retire[u]),
-      .retire_o(retire[u]), .index_o(index[u]), .retired_o(retired[u]), .waiting_o(waiting[u])
+      .retire_o(retire[u]), .index_o(index[u]), .start_o(start[u]), .retired_o(retired[u]), .waiting_o(waiting[u])
     );
   end
   for (genvar u = 2; u < UNITS; u++) begin : g_no_link
@@ -386,7 +404,7 @@ module systole_rtl
     .clk_i, .rst_ni, .register_write_i, .register_read_i, .register_address_i, .register_data_i, .register_data_o,
     .started_o(started), .soft_reset_o(soft_reset), .interrupt_o, .opcode_i(opcode), .entry_o(entry),
     .launch_i(launch), .running_i(running_q), .token_i(run_token_o), .cycle_i(cycle_q), .run_cycles_i(run_cycles_q),
-    .frames_i(frames), .kind_i(kind), .error_i(error), .error_code_i(error_code), .error_unit_i(error_unit),
+    .frames_i(frames), .kind_i(kind), .retire_i(retire), .retired_count_o(told_counters), .error_i(error), .error_code_i(error_code), .error_unit_i(error_unit),
     .error_command_i(error_command), .error_detail_i(error_detail), .halt_o(halt), .fault_o(fault),
     .fault_code_o(fault_code), .fault_unit_o(fault_unit), .fault_command_o(fault_command),
     .fault_detail_o(fault_detail), .flip_valid_o(flip_valid), .flip_address_o(flip_address)

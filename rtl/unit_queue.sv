@@ -20,6 +20,7 @@ module unit_queue
   input  logic [31:0]   push_index_i,
   output logic          push_ready_o,
   input  logic [23:0]   retired_i [UNITS],
+  input  logic [63:0]   cycle_i,        // of the run
 
   output logic          command_valid_o,
   output logic [1023:0] command_o,
@@ -30,10 +31,12 @@ module unit_queue
 
   output logic          retire_o,       // with nops
   output logic [31:0]   index_o,        // of the oldest command that has not retired
+  output logic [63:0]   start_o,        // when the unit took it
   output logic [23:0]   retired_o,
   output logic          waiting_o       // a token of the head is missing
 );
   localparam int unsigned BITS = $clog2(DEPTH);
+  localparam int unsigned FLIGHT_BITS = $clog2(FLIGHT);
   localparam int unsigned INDEX_BITS = $clog2(2 * (DEPTH + 1 + FLIGHT));
 
   logic [1023:0]       command_q [DEPTH];
@@ -46,6 +49,8 @@ module unit_queue
   logic [31:0]         tokens_q [4];
   logic [INDEX_BITS-1:0] index_tail_q, index_head_q;
   logic [3:0]          flight_q;
+  logic [63:0]         start_q   [FLIGHT];
+  logic [FLIGHT_BITS-1:0] start_tail_q, start_head_q;
 
   logic missing, taken, nop_done, refill;
   always_comb begin
@@ -67,6 +72,7 @@ module unit_queue
   assign refill          = (!valid_q || taken || nop_done) && count_q != '0;
   assign push_ready_o    = count_q < (BITS + 1)'(DEPTH);
   assign index_o         = index_q[index_head_q];
+  assign start_o         = nop_done ? cycle_i : start_q[start_head_q];
   for (genvar i = 0; i < 4; i++) begin : g_window
     assign window_low_o[i]  = head_windows_q[64*i+:32];
     assign window_high_o[i] = head_windows_q[64*i+32+:32];
@@ -78,6 +84,7 @@ module unit_queue
       windows_q[tail_q]     <= push_windows_i;
       index_q[index_tail_q] <= push_index_i;
     end
+    if (taken) start_q[start_tail_q] <= cycle_i;
     if (refill) begin
       command_o      <= command_q[head_q];
       head_windows_q <= windows_q[head_q];
@@ -99,6 +106,8 @@ module unit_queue
     else if (taken || nop_done) valid_q <= 1'b0;
     count_q  <= count_q + (BITS + 1)'(push_valid_i && push_ready_o) - (BITS + 1)'(refill);
     flight_q <= flight_q + 4'(taken) - 4'(retire_i);
+    if (taken) start_tail_q <= start_tail_q + 1'b1;
+    if (retire_i) start_head_q <= start_head_q + 1'b1;
     if (retire_o) begin
       retired_o    <= retired_o + 1'b1;
       index_head_q <= index_head_q + 1'b1;
@@ -111,6 +120,8 @@ module unit_queue
       index_head_q <= '0;
       count_q      <= '0;
       flight_q     <= '0;
+      start_tail_q <= '0;
+      start_head_q <= '0;
       valid_q      <= 1'b0;
       retired_o    <= '0;
     end

@@ -257,7 +257,7 @@ void systole_session_free(struct systole_session *session) {
     }
     session_verification_free(session);
     session_segments_free(session);
-    free(session->cycles.operators);
+    session_cycles_clear(&session->cycles);
     free(session->on_host);
     systole_interpreter_free(session->interpreter);
     systole_graph_free(&session->own);
@@ -324,10 +324,7 @@ enum systole_status systole_session_invoke(struct systole_session *session, stru
         return systole_interpreter_run(session->interpreter, diagnostic);
     }
     struct systole_session_cycles *cycles = &session->cycles;
-    cycles->total = 0;
-    memset(cycles->counters, 0, sizeof cycles->counters);
-    free(cycles->operators);
-    cycles->operators = calloc((size_t)cycles->operator_count + 1, sizeof *cycles->operators);
+    session_cycles_begin(session);
     enum systole_status status = SYSTOLE_OK;
     if (session->verification != NULL) {
         status = session_verification_begin(session, diagnostic);

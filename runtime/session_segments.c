@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // Device segments: resident from the session's beginning as far as the scratchpad holds them; where it does not, the
-// others make room when one is needed. Cycles of operators come from the trace of retired commands: an operator has
-// retired with the last of its commands, and each cycle belongs to the oldest operator that has not.
+// others make room when one is needed.
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,50 +139,6 @@ static enum systole_status ensure_loaded(struct systole_session *session, struct
     return status;
 }
 
-static void add_operator_cycles(struct systole_session *session, const struct session_segment *segment) {
-    const struct systole_request *request = &segment->request;
-    struct systole_session_cycles *cycles = &session->cycles;
-    uint64_t *ends = calloc((size_t)cycles->operator_count + 1, sizeof *ends);
-    if (request->retired == NULL || ends == NULL || cycles->operators == NULL) { // not traced
-        free(ends);
-        free(cycles->operators);
-        cycles->operators = NULL;
-        return;
-    }
-    int64_t last = -1;
-    for (uint32_t i = 0; i < request->retired_count; i++) {
-        uint32_t command = request->retired[i].command;
-        if (command >= segment->segment->command_count) {
-            continue;
-        }
-        int32_t owner = segment->segment->info[command].operator_index;
-        if (owner >= 0 && (uint32_t)owner < cycles->operator_count) {
-            uint64_t cycle = request->retired[i].cycle;
-            ends[owner] = cycle > ends[owner] ? cycle : ends[owner];
-            last = owner > last ? owner : last;
-        }
-    }
-    uint64_t now = 0;
-    for (int64_t o = 0; o <= last; o++) {
-        uint64_t end = o == last || ends[o] > request->cycles ? request->cycles : ends[o];
-        if (end > now) {
-            cycles->operators[o] += end - now;
-            now = end;
-        }
-    }
-    free(ends);
-}
-
-static void add_cycles(struct systole_session *session, const struct session_segment *segment) {
-    session->cycles.total += segment->request.cycles;
-    for (uint32_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
-        for (uint32_t kind = 0; kind < SYSTOLE_COUNTER_KINDS; kind++) {
-            session->cycles.counters[unit][kind] += segment->request.counters[unit][kind];
-        }
-    }
-    add_operator_cycles(session, segment);
-}
-
 enum systole_status session_segment_run(struct systole_session *session, uint32_t index,
                                         struct systole_diagnostic *diagnostic) {
     struct session_segment *segment = &session->segments[index];
@@ -219,6 +174,6 @@ enum systole_status session_segment_run(struct systole_session *session, uint32_
         systole_placement_unpack(&s->outputs[i].placement, columns, segment->outputs[i],
                                  systole_interpreter_tensor(session->interpreter, s->outputs[i].tensor_index));
     }
-    add_cycles(session, segment);
+    session_cycles_add(session, segment);
     return SYSTOLE_OK;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// What the files of a session share: session.c (life and steps), session_segments.c (device segments and their
-// cycles), verify.c (comparison with the CPU).
+// What the files of a session share: session.c (life and steps), session_segments.c (device segments),
+// session_cycles.c (what they cost), verify.c (comparison with the CPU).
 #ifndef SYSTOLE_SESSION_STATE_H
 #define SYSTOLE_SESSION_STATE_H
 
@@ -43,6 +43,11 @@ uint64_t session_device_cycle(const struct systole_session *session);
 // rest. False: it is not of an 8-bit type, the sizes differ, or a stride leaves 28 bits.
 bool session_placement_fits(const struct systole_tensor *tensor, const struct systole_placement *placement,
                             uint32_t columns);
+
+// session_cycles.c: what an invocation's segments cost, added up as they end.
+void session_cycles_begin(struct systole_session *session);
+void session_cycles_add(struct systole_session *session, const struct session_segment *segment);
+void session_cycles_clear(struct systole_session_cycles *cycles);
 
 // verify.c. `graph` has every constant.
 enum systole_status session_verification_create(struct systole_session *session, const struct systole_graph *graph,

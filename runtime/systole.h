@@ -48,11 +48,21 @@ struct systole_finding {
 };
 const struct systole_finding *systole_session_findings(const struct systole_session *session, uint32_t *count);
 
+// One command of the last invocation, in the order of retirement.
+struct systole_traced {
+    uint32_t segment, command, unit;
+    uint64_t start, end; // its unit took it; its last write was done. Segments follow one another without a gap
+    uint32_t counters[SYSTOLE_COUNTER_KINDS]; // of its unit since the one before it retired there
+};
+
 // Device cycles of the last invocation: sums over segments.
 struct systole_session_cycles {
     uint64_t total, cold; // cold: first invocation, from an empty device to the last byte out; 0 if not known
     uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS];
     uint64_t *operators; // one an operator of the model: cycles in which it was the oldest not yet retired; may be NULL
+    uint64_t (*units)[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS]; // the counters by operator; NULL with `operators`
+    struct systole_traced *trace;                            // NULL with `operators`
+    uint32_t trace_count;
     uint32_t operator_count;
 };
 const struct systole_session_cycles *systole_session_cycles(const struct systole_session *session);

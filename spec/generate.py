@@ -282,6 +282,7 @@ def sv_package(s):
     o = [LICENCE + C_NOTE + "package systole_pkg;", ""]
     o.append(f"  parameter int unsigned COMMAND_BYTES = {COMMAND_BYTES};")
     o.append(f"  parameter int unsigned UNITS = {len(s.units)};\n  parameter int unsigned REGIONS = 8;\n"
+             f"  parameter int unsigned COUNTER_KINDS = {len(s.kinds)};\n"
              "  parameter int unsigned WAITS = 4;")
     o.append("  parameter logic [3:0] UNIT_ANY = 4'd15;\n  parameter logic [31:0] IDENTITY = 32'h53595354;")
     o.append("  parameter logic [15:0] FRAME_MAGIC = 16'h%04x;" % s.framing["magic"]["frame"])

@@ -45,7 +45,8 @@ bool systole_driver_resident(const struct systole_driver *driver, systole_loaded
 
 struct systole_retired { // one retired command, when traced
     uint32_t command, unit;
-    uint64_t cycle;
+    uint64_t start, cycle;                    // when its unit took it; when it retired
+    uint32_t counters[SYSTOLE_COUNTER_KINDS]; // of the unit at `cycle`, low halves
 };
 
 // One inference. The caller owns it and all buffers until it is complete.

@@ -298,12 +298,15 @@ static void note_retired(struct systole_driver *driver, struct driver_request *r
                          const struct systole_event *event) {
     struct systole_request *user = request->request;
     const struct systole_segment *segment = driver->loaded[request->loaded].segment;
-    if (user->retired == NULL || event->command >= segment->command_count ||
+    if (user->retired == NULL || event->command >= segment->command_count || event->unit >= SYSTOLE_UNITS ||
         user->retired_count == segment->command_count) {
         driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "command %u is said to have retired", event->command);
         return;
     }
-    user->retired[user->retired_count++] = (struct systole_retired){event->command, event->unit, event->cycle};
+    struct systole_retired *retired = &user->retired[user->retired_count++];
+    *retired = (struct systole_retired){
+        .command = event->command, .unit = event->unit, .start = event->start, .cycle = event->cycle};
+    memcpy(retired->counters, event->counters, sizeof retired->counters);
 }
 
 void driver_handle_event(struct systole_driver *driver, const struct systole_event *event) {

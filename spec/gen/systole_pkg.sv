@@ -6,6 +6,7 @@ package systole_pkg;
   parameter int unsigned COMMAND_BYTES = 128;
   parameter int unsigned UNITS = 5;
   parameter int unsigned REGIONS = 8;
+  parameter int unsigned COUNTER_KINDS = 5;
   parameter int unsigned WAITS = 4;
   parameter logic [3:0] UNIT_ANY = 4'd15;
   parameter logic [31:0] IDENTITY = 32'h53595354;
@@ -265,7 +266,9 @@ package systole_pkg;
   } launch_descriptor_t;
 
   typedef struct packed {
-    logic [63:0] reserved;
+    logic [2:0][31:0] reserved;
+    logic [4:0][31:0] counters;
+    logic [63:0] start;
     logic [63:0] cycle;
     logic [31:0] detail;
     logic [31:0] command;

@@ -362,9 +362,11 @@ struct systole_event {
     uint32_t command; // index in the program of the command that retired or failed
     uint32_t detail; // error: address, length or opcode that was refused
     uint64_t cycle; // cycles since the doorbell; for a fault outside a run, since reset
-    uint64_t reserved; // zero
+    uint64_t start; // retired: cycles since the doorbell when its unit took the command; otherwise zero
+    uint32_t counters[5]; // retired: low halves of the unit's counters, which sum to `cycle`; otherwise zero
+    uint32_t reserved[3]; // zero
 };
-static_assert(sizeof(struct systole_event) == 32, "event");
+static_assert(sizeof(struct systole_event) == 64, "event");
 static_assert(offsetof(struct systole_event, kind) == 0, "event.kind");
 static_assert(offsetof(struct systole_event, error) == 1, "event.error");
 static_assert(offsetof(struct systole_event, unit) == 2, "event.unit");
@@ -373,7 +375,9 @@ static_assert(offsetof(struct systole_event, token) == 4, "event.token");
 static_assert(offsetof(struct systole_event, command) == 8, "event.command");
 static_assert(offsetof(struct systole_event, detail) == 12, "event.detail");
 static_assert(offsetof(struct systole_event, cycle) == 16, "event.cycle");
-static_assert(offsetof(struct systole_event, reserved) == 24, "event.reserved");
+static_assert(offsetof(struct systole_event, start) == 24, "event.start");
+static_assert(offsetof(struct systole_event, counters) == 32, "event.counters");
+static_assert(offsetof(struct systole_event, reserved) == 52, "event.reserved");
 
 // Opens a firmware image; opcode entries of one byte (bit 7 valid, bits 3:0 unit, 15 = any) for opcodes 0 to 255 follow.
 struct systole_firmware_header {

@@ -13,6 +13,7 @@ struct Bench {
         m.token_i = 0;
         for (uint32_t u = 0; u < 5; u++) {
             m.kind_i[u] = 4;
+            m.retire_i[u] = 0;
         }
         rtl_reset(m);
     }
@@ -122,6 +123,7 @@ void counters() {
     Bench b;
     uint32_t random = 3;
     uint64_t expected[25] = {};
+    uint32_t shown[25] = {};
     b.m.launch_i = 1;
     rtl_cycle(b.m);
     b.m.launch_i = 0;
@@ -129,9 +131,16 @@ void counters() {
         b.m.running_i = rtl_random(random) % 4 != 0;
         for (uint32_t u = 0; u < 5; u++) {
             b.m.kind_i[u] = (CData)(rtl_random(random) % 5);
+            b.m.retire_i[u] = rtl_random(random) % 8 == 0;
+            for (uint32_t k = 0; k < 5 && b.m.retire_i[u]; k++) {
+                shown[5 * u + k] = (uint32_t)expected[5 * u + k];
+            }
             expected[5 * u + b.m.kind_i[u]] += b.m.running_i;
         }
         rtl_cycle(b.m);
+        for (uint32_t i = 0; i < 25 && cycle > 100; i++) {
+            CHECK_EQ(b.m.retired_count_o[i], shown[i]);
+        }
     }
     b.m.running_i = 0;
     for (uint32_t i = 0; i < 25; i++) {

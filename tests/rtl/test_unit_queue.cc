@@ -103,6 +103,7 @@ void random_traffic() {
     uint32_t random = 11, pushed = 0, taken = 0, retired = 0, inside = 0;
     std::deque<bool> nops; // of what has not retired, from the oldest
     std::vector<bool> is_nop;
+    std::vector<uint32_t> starts; // of what was taken
     unsigned deepest = 0, most = 0;
     for (int cycle = 0; cycle < 40000; cycle++) {
         m.command_ready_i = rtl_random(random) % 3 == 0;
@@ -110,6 +111,7 @@ void random_traffic() {
         m.push_valid_i = rtl_random(random) % 2;
         const bool nop = rtl_random(random) % 4 == 0;
         set_command(m, nop ? 1 : 0x20, pushed);
+        m.cycle_i = (uint32_t)cycle;
         m.clk_i = 0;
         m.eval();
         const bool push = m.push_valid_i && m.push_ready_o;
@@ -129,6 +131,7 @@ void random_traffic() {
         if (m.retire_o) {
             CHECK_EQ(m.index_o, retired);
             CHECK(m.retire_i || is_nop[retired]);
+            CHECK_EQ(m.start_o, is_nop[retired] ? (uint32_t)cycle : starts[retired]);
             CHECK(!(is_nop[retired] && inside > 0)); // a nop retires when all before it have
             retired++;
         } else {
@@ -136,6 +139,10 @@ void random_traffic() {
         }
         inside += take;
         inside -= m.retire_i;
+        if (take) {
+            starts.resize(taken + 1);
+            starts[taken] = (uint32_t)cycle;
+        }
         taken += take;
         if (push) {
             is_nop.push_back(nop);

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Systole authors
+# Where the cycles went: operators and units sum to the total, the trace is well-formed, on the functional model and on RTL.
+. "$(dirname "$0")/cli_testing.sh"
+digits=examples/digits/digits_int8.tflite
+models="digits $digits"
+for m in vww_96_int8 str_ww_int8; do
+    if [ -d "$shared/models/$m" ]; then models="$models $m $shared/models/$m/model.tflite"; else skip "no $m in $shared"; fi
+done
+set -- $models
+while [ $# -gt 0 ]; do
+    for device in model rtl; do
+        expect 0 "$SYSTOLE" run "$2" --device $device --report "$work/$1.json" --trace "$work/$1.trace"
+        holds "$1 on $device: report and trace agree" python3 tests/cli/check_trace.py "$work/$1.json" "$work/$1.trace"
+    done
+    shift 2
+done
+expect 2 "$SYSTOLE" run $digits --device cpu --trace "$work/cpu.trace"
+holds "a refused trace is not written" test ! -e "$work/cpu.trace"
+expect 2 "$SYSTOLE" run $digits --trace "$work/no-such-folder/a.trace"
+finish cli/test_trace

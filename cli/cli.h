@@ -98,7 +98,9 @@ enum systole_status cli_fill_inputs(struct systole_session *session, const char 
 // ---- Results
 struct cli_measurement {
     const char *model, *device;
+    const char *path; // as it was given
     const struct cli_subject *subject;
+    const struct systole_session *session;       // NULL: nothing ran
     const struct systole_session_cycles *cycles; // NULL: CPU
     const double *wall_seconds;                  // of each repetition
     uint32_t repeat;
@@ -111,6 +113,8 @@ enum systole_status cli_write_json(const char *path, const struct json_t *value,
 // Both need a measurement with a trace.
 enum systole_status cli_write_trace(const char *path, const struct cli_measurement *measurement,
                                     struct systole_diagnostic *diagnostic);
+enum systole_status cli_write_html(const char *path, const struct cli_measurement *measurement,
+                                   struct systole_diagnostic *diagnostic);
 void cli_print_chart(const struct cli_measurement *measurement); // cycles of each operator, with bars
 void cli_print_placement(const struct systole_program *program); // operator, count, placement, reason
 void cli_format_shape(const struct systole_tensor *tensor, char *text, size_t size);

@@ -120,8 +120,10 @@ static enum systole_status measure(struct systole_session *session, struct systo
     double seconds = seconds_after - seconds_before;
     struct cli_measurement measurement = {
         .model = subject->graph.name,
+        .path = arguments->positional[0],
         .device = arguments->device,
         .subject = subject,
+        .session = session,
         .cycles = driver != NULL ? systole_session_cycles(session) : NULL,
         .wall_seconds = wall,
         .repeat = arguments->repeat,
@@ -139,6 +141,9 @@ static enum systole_status measure(struct systole_session *session, struct systo
     }
     if (status == SYSTOLE_OK && arguments->trace != NULL) {
         status = cli_write_trace(arguments->trace, &measurement, diagnostic);
+    }
+    if (status == SYSTOLE_OK && arguments->html != NULL) {
+        status = cli_write_html(arguments->html, &measurement, diagnostic);
     }
     return status;
 }
@@ -213,7 +218,7 @@ const struct cli_command cli_run = {
     .usage = "MODEL.tflite|PROGRAM.systole [options]",
     .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_OUTPUT_DIR | CLI_ALL_TENSORS | CLI_REPEAT |
-               CLI_REPORT | CLI_TRACE | CLI_SHOW_OPERATIONS | CLI_FAULTS,
+               CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -125,6 +125,9 @@ static void add_unit(json_t *events, const struct cli_measurement *m, uint32_t u
 
 enum systole_status cli_write_trace(const char *path, const struct cli_measurement *m,
                                     struct systole_diagnostic *diagnostic) {
+    if (m->cycles->trace == NULL) {
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory for the trace");
+    }
     json_t *events = json_array();
     name_tracks(events, m);
     add_operators(events, m);

@@ -10,6 +10,11 @@
 
 #include "session_state.h"
 
+const struct systole_region_window *systole_session_windows(const struct systole_session *session, uint32_t segment) {
+    bool exists = session->segments != NULL && segment < session->program->segment_count;
+    return exists ? session->segments[segment].request.windows : NULL;
+}
+
 void session_cycles_clear(struct systole_session_cycles *cycles) {
     free(cycles->operators);
     free(cycles->units);

@@ -66,5 +66,7 @@ struct systole_session_cycles {
     uint32_t operator_count;
 };
 const struct systole_session_cycles *systole_session_cycles(const struct systole_session *session);
+// Where a segment's regions lay in its last run, in absolute words; NULL: there is no such segment.
+const struct systole_region_window *systole_session_windows(const struct systole_session *session, uint32_t segment);
 
 #endif

@@ -11,12 +11,15 @@ done
 set -- $models
 while [ $# -gt 0 ]; do
     for device in model rtl; do
-        expect 0 "$SYSTOLE" run "$2" --device $device --report "$work/$1.json" --trace "$work/$1.trace"
+        expect 0 "$SYSTOLE" run "$2" --device $device --report "$work/$1.json" --trace "$work/$1.trace" \
+            --html "$work/$1.html"
+        holds "$1 on $device: the page" python3 tests/cli/check_page.py "$work/$1.html" "$work/$1.json"
         holds "$1 on $device: report and trace agree" python3 tests/cli/check_trace.py "$work/$1.json" "$work/$1.trace"
     done
     shift 2
 done
 expect 2 "$SYSTOLE" run $digits --device cpu --trace "$work/cpu.trace"
 holds "a refused trace is not written" test ! -e "$work/cpu.trace"
+expect 2 "$SYSTOLE" run $digits --device cpu --html "$work/cpu.html"
 expect 2 "$SYSTOLE" run $digits --trace "$work/no-such-folder/a.trace"
 finish cli/test_trace

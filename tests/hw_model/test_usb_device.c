@@ -377,7 +377,7 @@ START_TEST(a_frame_ends_its_transfer) {
 END_TEST
 
 START_TEST(streams_events_and_faults_pass_through) {
-    uint8_t bytes[64];
+    uint8_t bytes[128];
     size_t actual;
     bool short_packet;
     become_application();
@@ -388,8 +388,8 @@ START_TEST(streams_events_and_faults_pass_through) {
     ck_assert_int_eq(systole_usb_out(device, 0x81, bytes, 1, &actual), SYSTOLE_USB_STALL);
     accelerator->events[0].kind = SYSTOLE_EVENT_KIND_RUN_COMPLETE;
     accelerator->event_count = 1;
-    ck_assert_int_eq(systole_usb_in(device, 0x82, bytes, 64, &actual, &short_packet), SYSTOLE_USB_DONE);
-    ck_assert_uint_eq(actual, 32);
+    ck_assert_int_eq(systole_usb_in(device, 0x82, bytes, 128, &actual, &short_packet), SYSTOLE_USB_DONE);
+    ck_assert_uint_eq(actual, sizeof(struct systole_event));
     ck_assert(short_packet);
     ck_assert_int_eq(systole_usb_in(device, 0x82, bytes, 64, &actual, &short_packet), SYSTOLE_USB_NAK);
     ck_assert_int_eq(systole_usb_in(device, 0x83, bytes, 64, &actual, &short_packet), SYSTOLE_USB_NAK);

@@ -212,14 +212,14 @@ enum systole_status systole_rescale_parameters_derive(const struct systole_graph
     }
     double real = (double)input_scale / (double)output_scale;
     enum systole_activation activation = SYSTOLE_ACTIVATION_NONE;
-    if (op->code == SYSTOLE_OP_MEAN) {
+    if (op->code == SYSTOLE_OP_MEAN || op->code == SYSTOLE_OP_SUM) {
         bool axes[SYSTOLE_MAX_RANK];
         uint32_t count = 1;
         status = systole_mean_axes(graph, operator_index, axes, &count, diagnostic);
         if (status != SYSTOLE_OK) {
             return status;
         }
-        parameters->multiplier = systole_mean_multiplier(real, count);
+        parameters->multiplier = systole_mean_multiplier(real, op->code == SYSTOLE_OP_MEAN ? count : 1);
     } else if (op->code == SYSTOLE_OP_QUANTIZE) { // quantize.cc: double
         parameters->multiplier = systole_quantize_multiplier(real);
     } else { // activations.cc ReluPrepare divides floats

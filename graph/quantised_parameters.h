@@ -34,8 +34,9 @@ enum systole_status systole_add_parameters_derive(const struct systole_graph *gr
                                                   struct systole_add_parameters *parameters,
                                                   struct systole_diagnostic *diagnostic);
 
-// QUANTIZE between 8-bit types, RELU, RELU6, RELU_N1_TO_1, MEAN:
-// clamp(requantise(q - input_zero_point, multiplier) + output_zero_point); MEAN: of the sum of (q - input_zero_point).
+// QUANTIZE between 8-bit types, RELU, RELU6, RELU_N1_TO_1, MEAN, SUM:
+// clamp(requantise(q - input_zero_point, multiplier) + output_zero_point); MEAN, SUM: of the sum of (q -
+// input_zero_point).
 struct systole_rescale_parameters {
     int32_t input_zero_point, output_zero_point;
     int32_t clamp_min, clamp_max;
@@ -45,7 +46,8 @@ enum systole_status systole_rescale_parameters_derive(const struct systole_graph
                                                       struct systole_rescale_parameters *parameters,
                                                       struct systole_diagnostic *diagnostic);
 
-// MEAN: which axes of the input are reduced, and over how many elements. The second input must be a constant.
+// MEAN, SUM, REDUCE_MAX, REDUCE_MIN: which axes of the input are reduced, and over how many elements. The second input
+// must be a constant.
 enum systole_status systole_mean_axes(const struct systole_graph *graph, uint32_t operator_index,
                                       bool axes[SYSTOLE_MAX_RANK], uint32_t *count,
                                       struct systole_diagnostic *diagnostic);

@@ -510,25 +510,3 @@ enum systole_status systole_binary_parameters_derive(const struct systole_graph 
     }
     return SYSTOLE_OK;
 }
-
-enum systole_status systole_sum_parameters_derive(const struct systole_graph *graph, uint32_t operator_index,
-                                                  struct systole_sum_parameters *parameters,
-                                                  struct systole_diagnostic *diagnostic) {
-    *parameters = (struct systole_sum_parameters){0};
-    const struct systole_operator *op = &graph->operators[operator_index];
-    bool axes[SYSTOLE_MAX_RANK];
-    float input_scale = 1.0f, output_scale = 1.0f;
-    int32_t input_zero_point = 0;
-    enum systole_status status = systole_mean_axes(graph, operator_index, axes, &parameters->count, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = systole_tensor_affine(graph, operator_index, op->inputs[0], "input", &input_scale, &input_zero_point,
-                                       diagnostic);
-    }
-    if (status == SYSTOLE_OK) {
-        status = systole_tensor_affine(graph, operator_index, op->outputs[0], "output", &output_scale,
-                                       &parameters->output_zero_point, diagnostic);
-    }
-    parameters->scale = input_scale / output_scale;
-    parameters->bias = (float)-input_zero_point * parameters->scale * (float)parameters->count;
-    return status;
-}

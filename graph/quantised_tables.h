@@ -40,15 +40,4 @@ enum systole_status systole_binary_parameters_derive(const struct systole_graph 
                                                      struct systole_add_parameters *parameters,
                                                      struct systole_diagnostic *diagnostic);
 
-// SUM of 8 bits (reduce.h QuantizedMeanOrSum): (round(sum * scale + bias) + output_zero_point) modulo 256 of the sum of
-// bytes, bias = -input_zero_point * scale * count, all in float32.
-struct systole_sum_parameters {
-    float scale, bias;
-    int32_t output_zero_point;
-    uint32_t count;
-};
-enum systole_status systole_sum_parameters_derive(const struct systole_graph *graph, uint32_t operator_index,
-                                                  struct systole_sum_parameters *parameters,
-                                                  struct systole_diagnostic *diagnostic);
-
 #endif

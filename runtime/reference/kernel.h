@@ -54,7 +54,10 @@ void systole_kernel_release(const struct systole_kernel *kernel, struct systole_
     X(detection)                                                                                                       \
     X(binary)                                                                                                          \
     X(unary)                                                                                                           \
-    X(rearrange)
+    X(rearrange)                                                                                                       \
+    X(index)                                                                                                           \
+    X(resize)                                                                                                          \
+    X(transpose_convolution)
 #define SYSTOLE_KERNEL_TABLE(name) extern const struct systole_kernel systole_##name##_kernels[];
 SYSTOLE_KERNEL_FAMILIES(SYSTOLE_KERNEL_TABLE)
 #undef SYSTOLE_KERNEL_TABLE

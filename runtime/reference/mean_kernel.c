@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // MEAN over any axes in int8, uint8 (reference/reduce.h QuantizedMeanOrSum: the division is folded into the
-// multiplier) and float32 (Mean). One pass over the input adds each element to the sum it belongs to.
+// multiplier) and float32 (Mean); SUM, REDUCE_MAX and REDUCE_MIN likewise. One pass over the input adds each element to
+// the sum it belongs to.
 #include "fixed_point.h"
 #include "kernel.h"
 #include "quantised_parameters.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct mean {
     int32_t rank;
@@ -44,6 +46,12 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
     }
     if (!fits || axis_out != 0) {
         return systole_kernel_refuse(call, diagnostic, "", "the output's shape is not the input's without its axes");
+    }
+    if (call->op->code == SYSTOLE_OP_REDUCE_MAX || call->op->code == SYSTOLE_OP_REDUCE_MIN) {
+        return systole_same_quantisation(input, output)
+                   ? SYSTOLE_OK
+                   : systole_kernel_refuse(call, diagnostic, "",
+                                           "input and output do not share one scale and zero point");
     }
     if (input->dtype == SYSTOLE_FLOAT32) {
         return SYSTOLE_OK;
@@ -120,8 +128,42 @@ static enum systole_status run_float(const struct systole_kernel_call *call, str
         row += count;
     } while (next_row(mean, index, &offset));
     for (size_t i = 0; i < outputs; i++) {
-        output[i] /= (float)mean->count;
+        output[i] /= call->op->code == SYSTOLE_OP_MEAN ? (float)mean->count : 1.0f;
     }
+    return SYSTOLE_OK;
+}
+
+static float number_at(enum systole_dtype dtype, const uint8_t *bytes, size_t i) {
+    return dtype == SYSTOLE_UINT8  ? (float)bytes[i]
+           : dtype == SYSTOLE_INT8 ? (float)(int8_t)bytes[i]
+                                   : ((const float *)(const void *)bytes)[i];
+}
+
+static enum systole_status run_extreme(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
+    const struct mean *mean = call->state;
+    enum systole_dtype dtype = systole_kernel_input(call, 0)->dtype;
+    size_t element = systole_dtype_size(dtype), outputs = systole_tensor_elements(systole_kernel_output(call));
+    const uint8_t *row = systole_kernel_input_bytes(call, 0);
+    uint8_t *output = systole_kernel_output_bytes(call);
+    bool *seen = calloc(outputs, sizeof *seen);
+    if (seen == NULL) {
+        return systole_kernel_no_memory(call, diagnostic);
+    }
+    size_t index[SYSTOLE_MAX_RANK] = {0};
+    size_t offset = 0, count = mean->rank > 0 ? mean->shape[mean->rank - 1] : 1;
+    size_t step = mean->rank > 0 ? mean->stride[mean->rank - 1] : 0;
+    do {
+        for (size_t i = 0; i < count; i++) {
+            size_t o = offset + i * step;
+            float next = number_at(dtype, row, i), best = number_at(dtype, output, o);
+            if (!seen[o] || (call->op->code == SYSTOLE_OP_REDUCE_MAX ? next > best : next < best)) {
+                memcpy(output + o * element, row + i * element, element);
+                seen[o] = true;
+            }
+        }
+        row += count * element;
+    } while (next_row(mean, index, &offset));
+    free(seen);
     return SYSTOLE_OK;
 }
 
@@ -129,5 +171,14 @@ const struct systole_kernel systole_mean_kernels[] = {
     {SYSTOLE_OP_MEAN, SYSTOLE_INT8, SYSTOLE_INT8, prepare, run_integer, NULL},
     {SYSTOLE_OP_MEAN, SYSTOLE_UINT8, SYSTOLE_UINT8, prepare, run_integer, NULL},
     {SYSTOLE_OP_MEAN, SYSTOLE_FLOAT32, SYSTOLE_FLOAT32, prepare, run_float, NULL},
+    {SYSTOLE_OP_SUM, SYSTOLE_INT8, SYSTOLE_INT8, prepare, run_integer, NULL},
+    {SYSTOLE_OP_SUM, SYSTOLE_UINT8, SYSTOLE_UINT8, prepare, run_integer, NULL},
+    {SYSTOLE_OP_SUM, SYSTOLE_FLOAT32, SYSTOLE_FLOAT32, prepare, run_float, NULL},
+    {SYSTOLE_OP_REDUCE_MAX, SYSTOLE_INT8, SYSTOLE_INT8, prepare, run_extreme, NULL},
+    {SYSTOLE_OP_REDUCE_MAX, SYSTOLE_UINT8, SYSTOLE_UINT8, prepare, run_extreme, NULL},
+    {SYSTOLE_OP_REDUCE_MAX, SYSTOLE_FLOAT32, SYSTOLE_FLOAT32, prepare, run_extreme, NULL},
+    {SYSTOLE_OP_REDUCE_MIN, SYSTOLE_INT8, SYSTOLE_INT8, prepare, run_extreme, NULL},
+    {SYSTOLE_OP_REDUCE_MIN, SYSTOLE_UINT8, SYSTOLE_UINT8, prepare, run_extreme, NULL},
+    {SYSTOLE_OP_REDUCE_MIN, SYSTOLE_FLOAT32, SYSTOLE_FLOAT32, prepare, run_extreme, NULL},
     {0},
 };

@@ -11,8 +11,7 @@
 #include "interpreter.h"
 #include "testing.h"
 
-// Models whose operators the CPU must know; of the others each is tried and skipped aloud with the reason.
-static const char *const required[] = {
+static const char *const models[] = {
     "resnet8_int8",
     "resnet8_float",
     "kws_int8",
@@ -31,13 +30,11 @@ static const char *const required[] = {
     "mnist_lstm_float",
     "kws_dynamic",
     "ad01_dynamic",
-};
-static const char *const others[] = {
     "deeplabv3_mnv2_dm05_uint8",
     "movenet_lightning_int8",
     "split_concat_uint8",
 };
-enum { REQUIRED = sizeof required / sizeof *required, OTHERS = sizeof others / sizeof *others };
+enum { MODELS = sizeof models / sizeof *models };
 
 struct layers {
     struct systole_interpreter *interpreter;
@@ -95,7 +92,7 @@ static void run_case(const char *folder, const struct systole_graph *graph, stru
     }
 }
 
-static void run_model(const char *name, bool must) {
+static void run_model(const char *name) {
     struct systole_diagnostic diagnostic;
     struct systole_graph graph;
     struct systole_interpreter *interpreter;
@@ -115,42 +112,32 @@ static void run_model(const char *name, bool must) {
     if (status == SYSTOLE_OK) {
         status = systole_interpreter_create(&graph, NULL, &interpreter, &diagnostic);
     }
-    if (status == SYSTOLE_UNSUPPORTED && !must) {
-        testing_skip("%s: %s (%s)", name, diagnostic.what, diagnostic.where);
-    } else {
-        ck_assert_msg(status == SYSTOLE_OK, "%s: %s (%s)", name, diagnostic.what, diagnostic.where);
-        uint32_t cases = 0;
-        for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-            snprintf(path, sizeof path, "%s/models/%s/%s", testing_shared(), name, entry->d_name);
-            if (entry->d_name[0] != '.' && strncmp(entry->d_name, "model.", 6) != 0) {
-                systole_interpreter_reset_variables(interpreter);
-                run_case(path, &graph, interpreter);
-                cases++;
-            }
+    ck_assert_msg(status == SYSTOLE_OK, "%s: %s (%s)", name, diagnostic.what, diagnostic.where);
+    uint32_t cases = 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        snprintf(path, sizeof path, "%s/models/%s/%s", testing_shared(), name, entry->d_name);
+        if (entry->d_name[0] != '.' && strncmp(entry->d_name, "model.", 6) != 0) {
+            systole_interpreter_reset_variables(interpreter);
+            run_case(path, &graph, interpreter);
+            cases++;
         }
-        ck_assert_uint_gt(cases, 0);
-        systole_interpreter_free(interpreter);
     }
+    ck_assert_uint_gt(cases, 0);
+    systole_interpreter_free(interpreter);
     systole_graph_free(&graph);
     closedir(folder);
 }
 
-START_TEST(required_model) {
-    run_model(required[_i], true);
-}
-END_TEST
-
-START_TEST(other_model) {
-    run_model(others[_i], false);
+START_TEST(every_layer) {
+    run_model(models[_i]);
 }
 END_TEST
 
 int main(void) {
     Suite *suite = suite_create("conformance");
-    TCase *models = tcase_create("models");
-    tcase_set_timeout(models, 120);
-    tcase_add_loop_test(models, required_model, 0, REQUIRED);
-    tcase_add_loop_test(models, other_model, 0, OTHERS);
-    suite_add_tcase(suite, models);
+    TCase *cases = tcase_create("models");
+    tcase_set_timeout(cases, 120);
+    tcase_add_loop_test(cases, every_layer, 0, MODELS);
+    suite_add_tcase(suite, cases);
     return testing_run(suite, "runtime/test_conformance");
 }

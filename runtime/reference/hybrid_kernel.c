@@ -204,7 +204,7 @@ static enum systole_status run(const struct systole_kernel_call *call, struct sy
     const float *input = (const float *)(const void *)systole_kernel_input_bytes(call, 0);
     float *output = (float *)(void *)systole_kernel_output_bytes(call);
     size_t output_size = systole_tensor_elements(systole_kernel_output(call)) / h->batches;
-    int16_t *operands = malloc(h->batch_size * sizeof *operands);
+    int16_t *operands = calloc(h->batch_size + 1, sizeof *operands);
     if (operands == NULL) {
         return systole_kernel_no_memory(call, diagnostic);
     }

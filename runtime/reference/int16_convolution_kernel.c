@@ -51,7 +51,7 @@ static enum systole_status derive_multipliers(const struct systole_kernel_call *
                                          "scale or zero point %u of the weights is not positive or not 0", i);
         }
     }
-    c->multipliers = calloc(c->channels, sizeof *c->multipliers);
+    c->multipliers = calloc(c->channels + 1, sizeof *c->multipliers);
     if (c->multipliers == NULL) {
         return systole_kernel_no_memory(call, diagnostic);
     }

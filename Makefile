@@ -56,7 +56,7 @@ SCHEMA_HEADERS := $(patsubst %.fbs,$(BUILD)/gen/%_generated.h,$(notdir $(SCHEMAS
 TEST_SUPPORT := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 
-.PHONY: walk all help deps demo test test-all test-sanitized systole rtl rtl-lint gen check-gen lint clean
+.PHONY: walk all help deps demo test test-all zoo test-sanitized systole rtl rtl-lint gen check-gen lint clean
 .SECONDARY:
 all: systole
 
@@ -69,6 +69,7 @@ help:
 	@echo "make test-all        the same with the large networks of the zoo"
 	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make soak            long runs with faults; make fault-table: every fault, what the driver makes of it"
+	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
 # Debian's packages, installed when one is missing.
@@ -114,6 +115,15 @@ $(SYSTOLE): $(CLI_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) '  LINK $@'
 	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES)
+
+# Every network of the zoo as a full-integer file, for studies and benchmarks.
+ZOO := $(shell sed -n 's/^    {"\([a-z0-9_]*\)", ".*/\1/p' graph/zoo/zoo.c)
+ZOO_MODELS := $(ZOO:%=$(BUILD)/zoo/%_int8.tflite)
+$(BUILD)/zoo/%_int8.tflite: $(wildcard graph/zoo/*.c graph/zoo/*.h) | $(SYSTOLE)
+	@mkdir -p $(@D)
+	$(SAY) '  ZOO  $*'
+	$(AT)$(SYSTOLE) zoo $* -o $@
+zoo: $(ZOO_MODELS)
 
 # Tests: each tests/FOLDER/test_NAME.c is a program of its own on Check.
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.c.o $(TEST_SUPPORT) $(LIBRARY)

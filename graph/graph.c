@@ -253,6 +253,9 @@ uint64_t systole_operator_macs(const struct systole_graph *graph, uint32_t opera
         return filter->rank == 4 ? outputs * (uint64_t)filter->shape[1] * (uint64_t)filter->shape[2] : 0;
     case SYSTOLE_OP_FULLY_CONNECTED: // filter: units, depth
         return filter->rank == 2 ? outputs * (uint64_t)filter->shape[1] : 0;
+    case SYSTOLE_OP_BATCH_MATMUL: // second factor: ..., depth, columns, or with adjoint_y ..., columns, depth
+        return filter->rank >= 2 ? outputs * (uint64_t)filter->shape[filter->rank - (op->options.adjoint_y ? 1 : 2)]
+                                 : 0;
     default:
         return 0;
     }

@@ -221,7 +221,7 @@ int32_t systole_padding_before(enum systole_padding padding, int32_t input, int3
 // Float activations with int8 weights ("dynamic range"): quantised at run time, per batch.
 bool systole_operator_is_hybrid(const struct systole_graph *graph, uint32_t operator_index);
 bool systole_graph_is_hybrid(const struct systole_graph *graph); // it has such an operator
-// Multiply-accumulates of an operator (convolutions and fully connected; 0 for others).
+// Multiply-accumulates of an operator (convolutions, fully connected, BATCH_MATMUL; 0 for others).
 uint64_t systole_operator_macs(const struct systole_graph *graph, uint32_t operator_index);
 // Smallest and largest quantised output under a fused activation (CalculateActivationRangeQuantized).
 void systole_activation_range(const struct systole_tensor *output, enum systole_activation activation, int32_t *low,

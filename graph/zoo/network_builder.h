@@ -65,5 +65,6 @@ void zoo_resnet18(struct zoo_network *network);
 void zoo_resnet50(struct zoo_network *network);
 void zoo_ds_cnn(struct zoo_network *network);
 void zoo_inception_v1(struct zoo_network *network);
+void zoo_transformer_block(struct zoo_network *network);
 
 #endif

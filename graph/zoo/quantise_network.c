@@ -23,7 +23,7 @@ static int32_t group_of(int32_t *group, int32_t tensor) {
 
 static bool keeps_scale(int32_t code) {
     return code == SYSTOLE_OP_RESHAPE || code == SYSTOLE_OP_MAX_POOL_2D || code == SYSTOLE_OP_AVERAGE_POOL_2D ||
-           code == SYSTOLE_OP_CONCATENATION || code == SYSTOLE_OP_PAD;
+           code == SYSTOLE_OP_CONCATENATION || code == SYSTOLE_OP_TRANSPOSE;
 }
 
 // Joins the groups of a scale-keeping operator's float operands, with their ranges.

@@ -17,13 +17,15 @@ const struct systole_zoo_entry systole_zoo_entries[] = {
     {"resnet18", "ResNet-18, 224x224"},
     {"resnet50", "ResNet-50, 224x224"},
     {"ds_cnn", "DS-CNN of MLPerf Tiny, 49x10 keyword spectrograms"},
+    {"inception_v1", "Inception (GoogLeNet), 224x224: concatenated branches"},
+    {"transformer_block", "transformer encoder block, 128 vectors of 256, 4 heads"},
 };
 const uint32_t systole_zoo_count = sizeof systole_zoo_entries / sizeof systole_zoo_entries[0];
 
 // In the order of the entries.
 static void (*const builders[])(struct zoo_network *) = {
     zoo_mobilenet_v1, zoo_mobilenet_v2, zoo_mobilenet_v3_edgetpu, zoo_efficientnet_lite0, zoo_resnet8, zoo_resnet18,
-    zoo_resnet50,     zoo_ds_cnn,
+    zoo_resnet50,     zoo_ds_cnn,       zoo_inception_v1,         zoo_transformer_block,
 };
 _Static_assert(sizeof builders / sizeof builders[0] == sizeof systole_zoo_entries / sizeof systole_zoo_entries[0],
                "a builder for each entry");

@@ -28,10 +28,10 @@ expect 2 "$SYSTOLE" targets "$work/odd.json"
 
 # The zoo: files that repeat, compile and verify.
 expect 0 "$SYSTOLE" zoo
-for network in resnet8 ds_cnn; do
+for network in resnet8 ds_cnn transformer_block; do
     holds "$network is listed" grep -q "^$network " "$work/out"
 done
-for network in resnet8 ds_cnn; do
+for network in resnet8 ds_cnn transformer_block; do
     expect 0 "$SYSTOLE" zoo "$network" -o "$work/$network.tflite"
     expect 0 "$SYSTOLE" zoo "$network" -o "$work/again.tflite"
     holds "$network is written twice alike" cmp "$work/$network.tflite" "$work/again.tflite"

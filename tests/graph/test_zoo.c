@@ -17,15 +17,21 @@
 static const struct {
     const char *name;
     double macs, parameters, tolerance;
-    int32_t classes;
+    int32_t outputs; // extent of the last axis
 } published[] = {
-    {"resnet8", 12.5, 0.078, 0.6, 10},           {"ds_cnn", 2.66, 0.0226, 0.6, 12},
-    {"mobilenet_v1", 569, 4.2, 0.6, 1000},       {"mobilenet_v2", 300, 3.5, 0.6, 1000},
-    {"mobilenet_v3_edgetpu", 990, 4.0, 2, 1000}, {"efficientnet_lite0", 400, 4.7, 4, 1000},
-    {"resnet18", 1810, 11.7, 0.6, 1000},         {"resnet50", 4100, 25.6, 0.6, 1000},
+    {"resnet8", 12.5, 0.078, 0.6, 10},
+    {"ds_cnn", 2.66, 0.0226, 0.6, 12},
+    {"transformer_block", 109.05, 0.7898, 0.6, 256},
+    {"mobilenet_v1", 569, 4.2, 0.6, 1000},
+    {"mobilenet_v2", 300, 3.5, 0.6, 1000},
+    {"mobilenet_v3_edgetpu", 990, 4.0, 2, 1000},
+    {"efficientnet_lite0", 400, 4.7, 4, 1000},
+    {"resnet18", 1810, 11.7, 0.6, 1000},
+    {"resnet50", 4100, 25.6, 0.6, 1000},
+    {"inception_v1", 1580, 7.0, 0.6, 1000},
 };
 #define PUBLISHED ((int)(sizeof published / sizeof published[0]))
-#define SMALL 2 // the first ones, quick enough to be built and run each time
+#define SMALL 3 // the first ones, quick enough to be built and run each time
 
 static void require(enum systole_status status, const struct systole_diagnostic *diagnostic) {
     ck_assert_msg(status == SYSTOLE_OK, "%s (%s): %s", diagnostic->what, diagnostic->where, diagnostic->hint);
@@ -48,7 +54,7 @@ START_TEST(layers_are_those_published) {
     ck_assert_double_le(fabs(parameters / published[_i].parameters - 1) * 100, published[_i].tolerance + 0.5);
     const struct systole_tensor *output = &graph.tensors[graph.outputs[0]];
     ck_assert_int_eq(output->rank, 2);
-    ck_assert_int_eq(output->shape[1], published[_i].classes);
+    ck_assert_int_eq(output->shape[1], published[_i].outputs);
     systole_graph_free(&graph);
 }
 END_TEST
@@ -171,7 +177,7 @@ START_TEST(int8_follows_float) {
     struct systole_graph graphs[2];
     struct systole_interpreter *interpreters[2];
     for (int k = 0; k < 2; k++) {
-        require(systole_zoo_build("resnet8", k == 1, &graphs[k], &diagnostic), &diagnostic);
+        require(systole_zoo_build(published[_i].name, k == 1, &graphs[k], &diagnostic), &diagnostic);
         require(systole_interpreter_create(&graphs[k], NULL, &interpreters[k], &diagnostic), &diagnostic);
     }
     const struct systole_tensor *input = &graphs[0].tensors[graphs[0].inputs[0]];
@@ -250,7 +256,7 @@ int main(void) {
     tcase_add_loop_test(tcase, maps_neither_saturate_nor_vanish, 0, built);
     tcase_add_loop_test(tcase, small_networks_compile, 0, SMALL);
     tcase_add_test(tcase, files_differ_in_their_weights);
-    tcase_add_test(tcase, int8_follows_float);
+    tcase_add_loop_test(tcase, int8_follows_float, 0, SMALL);
     tcase_add_test(tcase, an_unknown_network_is_refused);
     tcase_add_test(tcase, every_entry_is_tested);
     suite_add_tcase(suite, tcase);

@@ -28,6 +28,9 @@ struct systole_accelerator_functions {
     void (*peek)(struct systole_accelerator *accelerator, uint32_t word, uint32_t words, uint8_t *bytes);
     uint64_t (*cycle)(struct systole_accelerator *accelerator); // since creation
     void (*destroy)(struct systole_accelerator *accelerator);
+    // For how many cycles to run it between two looks at its streams; 0: 1,024. More only if run stops by itself at
+    // the moment when the stream in has become empty or the stream out full.
+    uint64_t slice_cycles;
 };
 struct systole_accelerator {
     const struct systole_accelerator_functions *functions;
@@ -80,7 +83,7 @@ enum systole_usb_result systole_usb_out(struct systole_usb_device *device, uint8
 enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_t endpoint, uint8_t *bytes, size_t size,
                                        size_t *actual, bool *short_packet);
 // Lets the accelerator run a slice of cycles; false: it was idle.
-bool systole_usb_device_run(struct systole_usb_device *device, uint64_t cycles);
+bool systole_usb_device_run(struct systole_usb_device *device);
 void systole_usb_device_bus_reset(struct systole_usb_device *device);
 // True once after the device asked to re-enumerate (personality changed), was unplugged or plugged in again; look at
 // systole_usb_device_present, then at systole_usb_product.

@@ -15,9 +15,9 @@ static uint32_t padding_of(uint32_t length) {
 
 static void take(struct systole_functional_model *model, void *to, size_t size) {
     uint8_t *bytes = to;
-    for (size_t i = 0; i < size; i++) {
-        bytes[i] = model->in.bytes[(model->in.head + i) % model->in.capacity];
-    }
+    size_t left = model->in.capacity - model->in.head, first = size < left ? size : left;
+    memcpy(bytes, model->in.bytes + model->in.head, first);
+    memcpy(bytes + first, model->in.bytes, size - first);
     model->in.head = (model->in.head + size) % model->in.capacity;
     model->in.count -= size;
     model->in_credit -= size * 1000;
@@ -136,6 +136,16 @@ static bool take_words(struct systole_functional_model *model) {
     }
     size_t size = takable(model);
     for (size_t left = size; left > 0 && !model->halted;) {
+        uint32_t whole = (uint32_t)(left / model->target.columns);
+        if (p->state == SYSTOLE_PARSER_WRITE && p->got == 0 && whole != 0) {
+            take(model, model->memory + (size_t)p->address * model->target.columns,
+                 (size_t)whole * model->target.columns);
+            memset(model->flipped + p->address, 0, whole);
+            p->address += whole;
+            p->remaining -= whole;
+            left -= (size_t)whole * model->target.columns;
+            continue;
+        }
         size_t part = model->target.columns - p->got;
         part = part < left ? part : left;
         take(model, p->word + p->got, part);

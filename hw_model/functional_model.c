@@ -9,6 +9,8 @@
 
 #include "target.h"
 
+#define SLICE_CYCLES 65536u // about a FIFO's bytes at the link's usual rate
+
 #define CONTROL_START 1u
 #define CONTROL_RESET 2u
 #define CONTROL_INTERRUPT 4u
@@ -72,11 +74,16 @@ static void advance(struct systole_functional_model *model, uint64_t cycles) {
 static uint64_t run(struct systole_accelerator *accelerator, uint64_t cycles) {
     struct systole_functional_model *model = model_of(accelerator);
     uint64_t passed = 0, made = model->events_made;
+    bool had_bytes = model->in.count != 0, had_room = model->out_ready < SYSTOLE_STREAM_BYTES;
     while (!model->halted && model->event_count < SYSTOLE_EVENT_COUNT) {
         bool moved = systole_functional_step(model);
         moved = (!model->halted && systole_functional_parse(model)) || moved;
         moved = systole_functional_send(model) || moved;
         if (model->halted || model->events_made != made) {
+            break;
+        }
+        // The host may have more, or may take some: no time passes before it was asked.
+        if ((had_bytes && model->in.count == 0) || (had_room && model->out_ready == SYSTOLE_STREAM_BYTES)) {
             break;
         }
         if (moved) {
@@ -101,9 +108,10 @@ static uint64_t run(struct systole_accelerator *accelerator, uint64_t cycles) {
 static size_t push_stream(struct systole_accelerator *accelerator, const uint8_t *bytes, size_t size) {
     struct systole_byte_fifo *in = &model_of(accelerator)->in;
     size_t room = in->capacity - in->count, taken = size < room ? size : room;
-    for (size_t i = 0; i < taken; i++) {
-        in->bytes[(in->head + in->count + i) % in->capacity] = bytes[i];
-    }
+    size_t tail = (in->head + in->count) % in->capacity;
+    size_t first = taken < in->capacity - tail ? taken : in->capacity - tail;
+    memcpy(in->bytes + tail, bytes, first);
+    memcpy(in->bytes, bytes + first, taken - first);
     in->count += taken;
     return taken;
 }
@@ -111,9 +119,9 @@ static size_t push_stream(struct systole_accelerator *accelerator, const uint8_t
 static size_t pull_stream(struct systole_accelerator *accelerator, uint8_t *bytes, size_t size) {
     struct systole_functional_model *model = model_of(accelerator);
     size_t given = size < model->out_ready ? size : model->out_ready;
-    for (size_t i = 0; i < given; i++) {
-        bytes[i] = model->out.bytes[(model->out.head + i) % model->out.capacity];
-    }
+    size_t left = model->out.capacity - model->out.head, first = given < left ? given : left;
+    memcpy(bytes, model->out.bytes + model->out.head, first);
+    memcpy(bytes + first, model->out.bytes, given - first);
     model->out.head = (model->out.head + given) % model->out.capacity;
     model->out.count -= given;
     model->out_ready -= given;
@@ -276,6 +284,7 @@ static const struct systole_accelerator_functions functions = {
     .peek = peek,
     .cycle = cycle,
     .destroy = destroy,
+    .slice_cycles = SLICE_CYCLES,
 };
 
 enum systole_status systole_functional_model_create(const struct systole_target *target, uint64_t order_seed,

@@ -27,7 +27,6 @@
 #include "virtual_bus.h"
 
 enum {
-    SLICE_CYCLES = 1024,
     TURN_NS = 100000,         // how long a busy device runs before the file system is looked at
     TURNS_BETWEEN_WAITS = 64, // looks whether the command has ended, while the device is busy
     IDLE_MS = 5,              // the same, while it is not
@@ -368,7 +367,7 @@ static bool run_turn(struct server *server) {
     int64_t end = now_ns() + TURN_NS;
     bool completed = systole_usbfs_move(server->usbfs);
     bool busy = completed;
-    while (!completed && now_ns() < end && systole_usb_device_run(server->device, SLICE_CYCLES)) {
+    while (!completed && now_ns() < end && systole_usb_device_run(server->device)) {
         busy = true;
         completed = systole_usbfs_move(server->usbfs);
     }

@@ -12,7 +12,6 @@
 #include "device.h"
 
 enum {
-    SLICE_CYCLES = 1024,
     COMPLETIONS = 64, // a poll, about: who submits again what failed must not keep it forever
     ENDPOINTS = 4,
     STANDARD_SET_CONFIGURATION = 9,
@@ -214,7 +213,7 @@ static enum systole_status poll(struct systole_transport *transport, uint32_t ti
     while (complete_ready(this) == 0 && alive) {
         double before = now();
         uint64_t cycle = systole_usb_accelerator(this->device)->functions->cycle(systole_usb_accelerator(this->device));
-        alive = systole_usb_device_run(this->device, SLICE_CYCLES);
+        alive = systole_usb_device_run(this->device);
         double after = now();
         this->cycles +=
             systole_usb_accelerator(this->device)->functions->cycle(systole_usb_accelerator(this->device)) - cycle;

@@ -36,6 +36,7 @@ enum {
     RECIPIENT_INTERFACE = 1,
     RECIPIENT_ENDPOINT = 2,
     CONTROL_START_WITH_INTERRUPT = 1 | 4,
+    SLICE_CYCLES = 1024,
     NAK_MS = 50, // faults without an argument
     UNPLUGGED_MS = 20,
     LOST_BYTES = 8,
@@ -799,12 +800,13 @@ enum systole_usb_result systole_usb_in(struct systole_usb_device *device, uint8_
     return result;
 }
 
-bool systole_usb_device_run(struct systole_usb_device *device, uint64_t cycles) {
+bool systole_usb_device_run(struct systole_usb_device *device) {
     struct systole_accelerator *accelerator = device->accelerator;
     if (device->trouble.hanging || accelerator->functions->idle(accelerator)) {
         return false;
     }
-    accelerator->functions->run(accelerator, cycles);
+    uint64_t slice = accelerator->functions->slice_cycles;
+    accelerator->functions->run(accelerator, slice == 0 ? SLICE_CYCLES : slice);
     return true;
 }
 

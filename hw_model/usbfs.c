@@ -351,7 +351,7 @@ static int submit(struct systole_usbfs_file *file, pid_t caller, uint64_t argume
     }
     urb->file = file;
     urb->address = argument;
-    urb->buffer = calloc(1, urb->size + 1);
+    urb->buffer = malloc(urb->size + 1); // of what comes in only as much is told as has come
     if (urb->buffer == NULL) {
         result = -ENOMEM;
         goto failed;

@@ -270,6 +270,7 @@ const systole_accelerator_functions functions = {
     [](systole_accelerator *a, uint32_t word, uint32_t words, uint8_t *bytes) { shim_of(a)->peek(word, words, bytes); },
     [](systole_accelerator *a) { return shim_of(a)->cycle(); },
     [](systole_accelerator *a) { delete shim_of(a); },
+    0, // short slices: a cycle costs time
 };
 
 // Was this object made for that target?

@@ -54,7 +54,7 @@ static struct usbdevfs_urb bulk(uint8_t endpoint, void *buffer, int length) {
 static struct usbdevfs_urb *reap(void) {
     void *reaped = NULL;
     for (int i = 0; i < 100000 && (systole_usbfs_events(file) & POLLOUT) == 0; i++) {
-        (void)systole_usb_device_run(device, 100);
+        (void)systole_usb_device_run(device);
         (void)systole_usbfs_move(usbfs);
     }
     ck_assert_int_eq(do_ioctl(USBDEVFS_REAPURBNDELAY, &reaped), 0);

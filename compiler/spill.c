@@ -499,6 +499,27 @@ static enum systole_status plan_option(struct planner *p, struct option *option,
     return status;
 }
 
+static void dump_plan(const struct planner *p, const struct option *option, const struct spill_plan *plan,
+                      const struct segment_plan *candidate, bool fits) {
+    FILE *to = p->c->dump;
+    fprintf(to, "== spill, segment %u: maps of %u words stay whole, %u words of parameters resident\n",
+            p->segment->index, option->whole_limit, p->segment->region_words[SYSTOLE_REGION_PARAMETERS]);
+    for (uint32_t g = 0; g < plan->group_count; g++) {
+        const struct spill_group *group = &plan->groups[g];
+        struct estimate e = estimate_group(p, group->first, group->last, group->stripes);
+        fprintf(to, "operators %u..%u: %u stripes, %llu words, %llu cycles, link %llu in, %llu out, %llu commands\n",
+                p->segment->operations[group->first], p->segment->operations[group->last - 1], group->stripes,
+                (unsigned long long)e.memory, (unsigned long long)e.cycles, (unsigned long long)e.link_in,
+                (unsigned long long)e.link_out, (unsigned long long)e.commands);
+    }
+    if (fits) {
+        fprintf(to, "%u commands, %llu cycles, planned %llu\n", candidate->command_count,
+                (unsigned long long)candidate->cycles, (unsigned long long)option->cost);
+    } else {
+        fprintf(to, "does not fit\n");
+    }
+}
+
 static enum systole_status try_option(struct planner *p, struct option *option, struct segment_plan *best,
                                       bool *streamed, uint64_t *pairs) {
     struct spill_plan plan;
@@ -524,6 +545,9 @@ static enum systole_status try_option(struct planner *p, struct option *option, 
     }
     if (status == SYSTOLE_OK && fits) {
         status = pass_estimate(p->c, &candidate);
+    }
+    if (status == SYSTOLE_OK && p->c->dump != NULL) {
+        dump_plan(p, option, &plan, &candidate, fits);
     }
     if (status == SYSTOLE_OK && fits && candidate.cycles < best->cycles) {
         *best = candidate;

@@ -142,6 +142,7 @@ struct segment_plan {
     struct systole_command *commands;
     struct systole_command_info *info;
     uint32_t command_count;
+    struct spill_operation *spill_operations; // of a segment that spills, one an operation
     uint32_t reach, load_reach; // schedule: pieces among which the order may change, loads further; 0: the usual
     uint64_t cycles;
     bool fits;

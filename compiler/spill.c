@@ -12,11 +12,22 @@
 #include "target.h"
 
 #define LONGEST_GROUP 24u
+#define HEIGHTS 40u             // of stripes, that are tried
 #define COMMAND_CYCLES 60u      // that a command's latency and tokens cost beside its work
 #define PLANS_TRIED 6u          // of which commands are made
 #define PAIR_BUDGET 24000000ull // pairs of commands that may be looked at on the way
 #define SHRINKS 4u
 #define WIDEST_COPY 65535u
+
+// What a group needs and does in a number of stripes, parameters aside.
+struct geometry {
+    bool is_known, is_possible;
+    uint64_t maps;              // words of its stripes at one time
+    uint32_t *lives;            // one stripe: words at each operation
+    uint64_t link_in, link_out; // words
+    uint64_t units[3];          // cycles
+    uint32_t commands, pieces;  // of stripes; of operations
+};
 
 struct planner {
     struct compilation *c;
@@ -26,7 +37,9 @@ struct planner {
     uint32_t resident_words;     // of parameters
     uint32_t budget;             // words for maps and streamed parameters
     uint32_t chunk_words;
-    uint32_t fixed_words; // of inputs and outputs
+    uint32_t fixed_words;    // of inputs and outputs
+    uint32_t known_limit;    // whole_limit of `known`
+    struct geometry **known; // by first operation and length: HEIGHTS each
 };
 
 // What a group costs.
@@ -36,8 +49,12 @@ struct estimate {
     uint64_t cycles, link_in, link_out, commands, memory;
 };
 
+static const struct spill_operation *spilled_at(const struct planner *p, uint32_t position) {
+    return &p->segment->spill_operations[position];
+}
+
 static const struct operation *operation_at(const struct planner *p, uint32_t position) {
-    return &p->c->operations[p->segment->operations[position]];
+    return spilled_at(p, position)->operation;
 }
 
 // ---- Homes.
@@ -78,93 +95,147 @@ static uint64_t most(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-static uint64_t work(const struct planner *p, const struct operation *o, uint64_t rows, uint32_t unit_cycles[3]) {
+static void add_work(const struct planner *p, const struct operation *o, uint64_t rows, uint64_t units[3]) {
     const struct systole_target *t = p->c->target;
     const struct window *w = &o->window;
-    uint64_t pixels = rows * w->output_width, tiles = ir_divide_up(w->output_channels, t->columns), cycles, unit = 2;
+    uint64_t pixels = rows * w->output_width, tiles = ir_divide_up(w->output_channels, t->columns);
     if (o->kind == OPERATION_CONV) {
-        cycles = tiles * o->reduction_tiles * most(pixels, o->tile_rows / t->weight_port_rows);
-        unit = 0;
+        units[0] += tiles * o->reduction_tiles * most(pixels, o->tile_rows / t->weight_port_rows);
     } else if (ir_is_window(o->kind)) {
         uint64_t taps = (uint64_t)w->kernel_height * w->kernel_width;
-        cycles = tiles * most(pixels * ((taps + t->taps - 1) / t->taps), o->stream_words);
-        unit = 1;
+        units[1] += tiles * most(pixels * ((taps + t->taps - 1) / t->taps), o->stream_words);
     } else {
-        cycles = tiles * pixels;
+        units[2] += tiles * pixels;
     }
-    unit_cycles[unit] += (uint32_t)cycles;
-    return cycles;
 }
 
 static uint64_t link_cycles(const struct planner *p, uint64_t words) {
     return words * p->c->target->columns * 1000 / p->c->target->link_millibytes_per_cycle;
 }
 
-static bool reads(const struct planner *p, uint32_t position, uint32_t storage) {
-    const struct operation *o = operation_at(p, position);
-    int32_t tensor = p->segment->storages[storage].tensor;
-    for (uint32_t k = 0; k < o->input_count; k++) {
-        if (o->inputs[k].tensor == tensor) {
-            return true;
-        }
+static bool uses(const struct planner *p, uint32_t position, uint32_t storage) {
+    const struct spill_operation *op = spilled_at(p, position);
+    bool result = false;
+    for (uint32_t k = 0; k < op->storage_count; k++) {
+        result = result || op->storages[k] == storage;
     }
-    return o->output.tensor == tensor;
+    return result;
 }
 
-// Most words of stripes and parameters at one time, of maps that are computed whole: those that live with one
-// operation.
-static uint64_t memory_of_whole(const struct planner *p, uint32_t first, uint32_t last,
-                                const struct stripe_shape *shape) {
-    uint64_t largest = 0;
+// One stripe: maps live from the first to the last operation of the group that uses them.
+static void add_lives(const struct planner *p, uint32_t first, uint32_t last, const struct stripe_rows *rows,
+                      struct geometry *g) {
+    uint32_t begin = last, end = first;
     for (uint32_t i = first; i < last; i++) {
-        const struct operation *o = operation_at(p, i);
-        uint64_t words = 0;
-        for (uint32_t k = 0; k < shape->count; k++) {
-            uint32_t storage = shape->rows[k].storage, begin = last, end = first;
-            uint8_t home = home_of(p, storage, first, last);
-            for (uint32_t n = first; n < last && home != HOME_FIXED && home != HOME_WHOLE; n++) {
-                if (reads(p, n, storage)) {
-                    begin = n < begin ? n : begin;
-                    end = n;
-                }
-            }
-            words += begin <= i && i <= end ? stripe_words(&p->segment->storages[storage], shape->rows[k].hi[0]) : 0;
+        if (uses(p, i, rows->storage)) {
+            begin = i < begin ? i : begin;
+            end = i;
         }
-        if (o->streamed) {
-            uint64_t chunk = (uint64_t)stripe_chunk_tiles(p->c, o, p->chunk_words) * o->stream_words;
-            uint64_t all = stripe_parameter_words(p->c, o);
-            words += all < 2 * chunk ? all : 2 * chunk;
-        }
-        largest = most(largest, words);
     }
-    return largest;
+    for (uint32_t i = begin; i <= end; i++) {
+        g->lives[i - first] += stripe_words(&p->segment->storages[rows->storage], rows->hi[0]);
+    }
 }
 
-static uint64_t memory_of_stripes(const struct planner *p, uint32_t first, uint32_t last,
-                                  const struct stripe_shape *shape) {
-    uint64_t words = 0;
+// Several: a stripe is there beside the one before when rows are copied, or moved while others are used.
+static void add_stripes(const struct planner *p, const struct stripe_rows *rows, uint32_t stripes, bool on_host,
+                        struct geometry *g) {
+    const struct storage *s = &p->segment->storages[rows->storage];
+    uint64_t largest = 0, old = 0;
+    for (uint32_t i = 0; i < stripes; i++) {
+        uint32_t before = stripe_before(rows->hi, i);
+        if (rows->hi[i] == before) {
+            continue;
+        }
+        uint64_t size = stripe_words(s, rows->hi[i] - rows->lo[i]);
+        bool copies = rows->lo[i] < before;
+        largest = most(largest, size + (copies || on_host ? old : 0));
+        old = size;
+        if (copies) {
+            g->is_possible = g->is_possible && s->placement.row_stride <= WIDEST_COPY;
+            g->units[2] += (uint64_t)(before - rows->lo[i]) * s->placement.row_stride;
+            g->commands++;
+        }
+    }
+    g->maps += largest;
+}
+
+static void measure(const struct planner *p, uint32_t first, uint32_t last, const struct stripe_shape *shape,
+                    struct geometry *g) {
     for (uint32_t k = 0; k < shape->count; k++) {
         const struct stripe_rows *rows = &shape->rows[k];
         const struct storage *s = &p->segment->storages[rows->storage];
         uint8_t home = home_of(p, rows->storage, first, last);
-        uint64_t largest = 0, old = 0;
-        for (uint32_t i = 0; i < shape->stripes && (home == HOME_STRIPES || home == HOME_HOST); i++) {
-            uint32_t before = stripe_before(rows->hi, i);
-            if (rows->hi[i] > before) {
-                uint64_t size = stripe_words(s, rows->hi[i] - rows->lo[i]);
-                largest = most(largest, size + (rows->lo[i] < before || home == HOME_HOST ? old : 0));
-                old = size;
-                if (rows->lo[i] < before && s->placement.row_stride > WIDEST_COPY) {
-                    return UINT32_MAX;
-                }
-            }
+        if (home != HOME_STRIPES && home != HOME_HOST) {
+            continue;
         }
-        words += largest;
+        if (shape->stripes == 1) {
+            add_lives(p, first, last, rows, g);
+        } else {
+            add_stripes(p, rows, shape->stripes, home == HOME_HOST, g);
+        }
+        for (uint32_t i = 0; i < shape->stripes && home == HOME_HOST; i++) {
+            uint32_t fresh = rows->hi[i] - stripe_before(rows->hi, i);
+            *(rows->is_made ? &g->link_out : &g->link_in) += fresh > 0 ? stripe_words(s, fresh) : 0;
+            g->commands += fresh > 0 ? 1 : 0;
+        }
     }
     for (uint32_t i = first; i < last; i++) {
-        words += operation_at(p, i)->streamed ? stripe_parameter_words(p->c, operation_at(p, i)) : 0;
+        const struct spill_operation *op = spilled_at(p, i);
+        const struct stripe_rows *out = stripe_find(shape, op->storages[op->input_count]);
+        for (uint32_t s = 0; s < shape->stripes; s++) {
+            uint32_t rows = out->hi[s] - stripe_before(out->hi, s);
+            if (rows > 0) {
+                add_work(p, op->operation, rows, g->units);
+                g->pieces++;
+            }
+        }
     }
-    return words;
+    g->pieces = shape->stripes == 1 ? 4 * (last - first) : g->pieces;
+}
+
+// Stripes for the k-th height that is tried; 0: there are no more.
+static uint32_t stripes_of(uint32_t rows, uint32_t k) {
+    uint32_t height = rows;
+    for (uint32_t i = 0; i < k && height > 0; i++) {
+        uint32_t stripes = ir_divide_up(rows, height);
+        while (height > 0 && ir_divide_up(rows, height) == stripes) {
+            height = height > 8 ? height * 4 / 5 : height - 1;
+        }
+    }
+    return height > 0 ? ir_divide_up(rows, height) : 0;
+}
+
+static const struct geometry *geometry_of(struct planner *p, uint32_t first, uint32_t last, uint32_t k,
+                                          uint32_t stripes) {
+    if (p->known == NULL || p->known_limit != p->whole_limit) {
+        p->known = ir_allocate(p->c, p->segment->operation_count, LONGEST_GROUP * sizeof *p->known);
+        p->known_limit = p->whole_limit;
+    }
+    if (p->known == NULL) {
+        return NULL;
+    }
+    struct geometry **of_group = &p->known[(size_t)first * LONGEST_GROUP + (last - first - 1)];
+    if (*of_group == NULL) {
+        *of_group = ir_allocate(p->c, HEIGHTS, sizeof **of_group);
+    }
+    if (*of_group == NULL) {
+        return NULL;
+    }
+    struct geometry *g = &(*of_group)[k];
+    if (!g->is_known) {
+        g->is_known = true;
+        g->lives = stripes == 1 ? ir_allocate(p->c, last - first, sizeof *g->lives) : NULL;
+        struct arena_mark mark = ir_mark(p->c);
+        struct stripe_shape shape;
+        g->is_possible =
+            (stripes > 1 || g->lives != NULL) && stripe_shape(p->c, p->segment, first, last, stripes, &shape);
+        if (g->is_possible) {
+            measure(p, first, last, &shape, g);
+        }
+        ir_release(p->c, mark);
+    }
+    return g;
 }
 
 // A single operation may load its parameters again for each stripe.
@@ -173,95 +244,71 @@ static bool holds(const struct planner *p, uint32_t first, uint32_t last, uint32
     return stripes > 1 && o->streamed && (last - first > 1 || stripe_parameter_words(p->c, o) <= p->budget / 2);
 }
 
-static void add_work(const struct planner *p, uint32_t first, uint32_t last, const struct stripe_shape *shape,
-                     struct estimate *e) {
-    uint32_t units[3] = {0, 0, 0};
-    for (uint32_t k = 0; k < shape->count; k++) {
-        const struct stripe_rows *rows = &shape->rows[k];
-        const struct storage *s = &p->segment->storages[rows->storage];
-        uint8_t home = home_of(p, rows->storage, first, last);
-        for (uint32_t i = 0; i < shape->stripes && (home == HOME_STRIPES || home == HOME_HOST); i++) {
-            uint32_t before = stripe_before(rows->hi, i);
-            if (rows->hi[i] == before) {
-                continue;
-            }
-            if (rows->lo[i] < before) {
-                units[2] += (before - rows->lo[i]) * s->placement.row_stride;
-                e->commands++;
-            }
-            if (home == HOME_HOST) {
-                uint64_t *link = rows->is_made ? &e->link_out : &e->link_in;
-                *link += link_cycles(p, stripe_words(s, rows->hi[i] - before));
-                e->commands++;
-            }
-        }
+static struct estimate estimate_group(struct planner *p, uint32_t first, uint32_t last, uint32_t k, uint32_t stripes) {
+    struct estimate e = {.stripes = stripes};
+    const struct geometry *g = geometry_of(p, first, last, k, stripes);
+    if (g == NULL || !g->is_possible) {
+        e.memory = UINT32_MAX;
+        return e;
     }
+    uint64_t link_in = g->link_in, pieces = g->pieces;
+    e.memory = g->maps;
+    e.commands = g->commands;
     for (uint32_t i = first; i < last; i++) {
         const struct operation *o = operation_at(p, i);
-        const struct stripe_rows *out = stripe_find(shape, ir_find_storage(p->segment, o->output.tensor));
-        uint32_t pieces = 0;
-        for (uint32_t s = 0; s < shape->stripes; s++) {
-            uint32_t rows = out->hi[s] - stripe_before(out->hi, s);
-            if (rows > 0) {
-                (void)work(p, o, rows, units);
-                pieces++;
-            }
+        uint64_t all = o->streamed ? stripe_parameter_words(p->c, o) : 0, words = all;
+        if (o->streamed && !holds(p, first, last, stripes, i)) {
+            uint32_t tiles = ir_divide_up(o->window.output_channels, p->c->target->columns);
+            uint32_t chunk = stripe_chunk_tiles(p->c, o, p->chunk_words), chunks = ir_divide_up(tiles, chunk);
+            words = all < 2ull * chunk * o->stream_words ? all : 2ull * chunk * o->stream_words;
+            e.commands += (uint64_t)chunks * stripes;
+            pieces = stripes > 1 ? pieces * chunks : pieces;
+            link_in += all * stripes;
+        } else {
+            e.commands += o->streamed ? 1 : 0;
+            link_in += all;
         }
-        uint64_t parameters = o->streamed ? link_cycles(p, stripe_parameter_words(p->c, o)) : 0;
-        bool again = !holds(p, first, last, shape->stripes, i);
-        uint32_t tiles = ir_divide_up(o->window.output_channels, p->c->target->columns), chunks = 1;
-        if (o->streamed && again) {
-            chunks = ir_divide_up(tiles, stripe_chunk_tiles(p->c, o, p->chunk_words));
-        }
-        e->link_in += again && shape->stripes > 1 ? parameters * shape->stripes : parameters;
-        e->commands += shape->stripes > 1 ? (uint64_t)pieces * chunks : 4;
-        e->commands += o->streamed ? chunks : 0;
+        e.memory = stripes == 1 ? most(e.memory, g->lives[i - first] + words) : e.memory + words;
     }
-    uint64_t sum = (uint64_t)units[0] + units[1] + units[2];
-    uint64_t largest = most(units[0], most(units[1], units[2]));
-    e->cycles = largest + (sum - largest) / 4 + e->commands * COMMAND_CYCLES;
-}
-
-static struct estimate estimate_group(const struct planner *p, uint32_t first, uint32_t last, uint32_t stripes) {
-    struct estimate e = {.stripes = stripes};
-    struct stripe_shape shape;
-    struct arena_mark mark = ir_mark(p->c);
-    if (stripe_shape(p->c, p->segment, first, last, stripes, &shape)) {
-        e.memory = stripes == 1 ? memory_of_whole(p, first, last, &shape) : memory_of_stripes(p, first, last, &shape);
-        if (last - first == 1 && stripes > 1 && !holds(p, first, last, stripes, first)) {
-            const struct operation *o = operation_at(p, first);
-            uint64_t chunk = (uint64_t)stripe_chunk_tiles(p->c, o, p->chunk_words) * o->stream_words;
-            e.memory -= o->streamed ? stripe_parameter_words(p->c, o) : 0;
-            e.memory += o->streamed ? 2 * chunk : 0;
-        }
-        e.memory += whole_words(p, first, last);
-        e.fits = e.memory <= p->budget;
-        if (e.fits) {
-            add_work(p, first, last, &shape, &e);
-        }
-    }
-    ir_release(p->c, mark);
+    e.memory += whole_words(p, first, last);
+    e.fits = e.memory <= p->budget;
+    e.commands += pieces;
+    e.link_in = link_cycles(p, link_in);
+    e.link_out = link_cycles(p, g->link_out);
+    uint64_t sum = g->units[0] + g->units[1] + g->units[2];
+    uint64_t largest = most(g->units[0], most(g->units[1], g->units[2]));
+    e.cycles = largest + (sum - largest) / 4 + e.commands * COMMAND_CYCLES;
     return e;
 }
 
-// The fewest stripes with which a group fits.
-static struct estimate cheapest_stripes(const struct planner *p, uint32_t first, uint32_t last) {
+// The fewest stripes with which a group fits: the more, the less memory.
+static struct estimate cheapest_stripes(struct planner *p, uint32_t first, uint32_t last) {
     bool can_cut = true;
     for (uint32_t i = first; i < last; i++) {
-        can_cut = can_cut && stripe_can_cut(p->segment, operation_at(p, i));
+        can_cut = can_cut && spilled_at(p, i)->can_cut;
     }
-    const struct operation *o = operation_at(p, last - 1);
-    uint32_t rows = p->segment->storages[ir_find_storage(p->segment, o->output.tensor)].placement.height, tried = 0;
-    struct estimate best = {.fits = false};
-    for (uint32_t height = rows; height > 0; height = height > 4 ? height * 3 / 4 : height - 1) {
-        uint32_t stripes = ir_divide_up(rows, height);
-        if (stripes == tried || (stripes > 1 && !can_cut)) {
-            continue;
-        }
-        tried = stripes;
-        best = estimate_group(p, first, last, stripes);
-        if (best.fits) {
-            break;
+    const struct spill_operation *op = spilled_at(p, last - 1);
+    uint32_t rows = p->segment->storages[op->storages[op->input_count]].placement.height;
+    struct estimate best = estimate_group(p, first, last, 0, 1);
+    if (best.fits || !can_cut) {
+        return best;
+    }
+    uint32_t low = 1, high = 1;
+    while (high + 1 < HEIGHTS && stripes_of(rows, high + 1) > 0) {
+        high++;
+    }
+    if (stripes_of(rows, high) == 0) {
+        return best;
+    }
+    best = estimate_group(p, first, last, high, stripes_of(rows, high));
+    while (best.fits && low < high) {
+        uint32_t middle = (low + high) / 2;
+        struct estimate e = estimate_group(p, first, last, middle, stripes_of(rows, middle));
+        if (e.fits) {
+            high = middle;
+            best = e;
+        } else {
+            low = middle + 1;
         }
     }
     return best;
@@ -349,9 +396,10 @@ static bool is_packed(const struct storage *s) {
 }
 
 // Whether an operation's view of a storage has the storage's own rows.
-static bool keeps_rows(const struct operation *o, uint32_t operand, const struct systole_placement *q) {
+static bool keeps_rows(const struct spill_operation *op, uint32_t k, const struct systole_placement *q) {
+    const struct operation *o = op->operation;
     const struct window *w = &o->window;
-    bool window = ir_is_window(o->kind), is_output = operand == o->input_count;
+    bool window = ir_is_window(o->kind), is_output = k >= op->input_count;
     if (!window && o->kind != OPERATION_ADD && o->kind != OPERATION_REQUANTISE) {
         return false;
     }
@@ -359,17 +407,17 @@ static bool keeps_rows(const struct operation *o, uint32_t operand, const struct
         return w->images * (is_output ? w->output_height : w->input_height) == q->height &&
                (is_output ? w->output_width : w->input_width) == q->width;
     }
-    const struct pixel_steps *steps = &o->steps[operand];
+    const struct pixel_steps *steps = &o->steps[k];
     return (steps->row == 0 || steps->row == q->width) && steps->image % q->width == 0;
 }
 
-static bool is_linear(const struct planner *p, const struct storage *s) {
+static bool is_linear(const struct planner *p, uint32_t storage) {
     bool linear = false;
     for (uint32_t i = 0; i < p->segment->operation_count; i++) {
-        const struct operation *o = operation_at(p, i);
-        for (uint32_t k = 0; k <= o->input_count; k++) {
-            int32_t tensor = k == o->input_count ? o->output.tensor : o->inputs[k].tensor;
-            linear = linear || (tensor == s->tensor && !keeps_rows(o, k, &s->placement));
+        const struct spill_operation *op = spilled_at(p, i);
+        for (uint32_t k = 0; k < op->storage_count; k++) {
+            linear =
+                linear || (op->storages[k] == storage && !keeps_rows(op, k, &p->segment->storages[storage].placement));
         }
     }
     return linear;
@@ -381,7 +429,7 @@ static void lay_out_rows(const struct planner *p) {
         struct storage *s = &p->segment->storages[i];
         struct systole_placement *q = &s->placement;
         uint32_t tiles = ir_divide_up(q->channels, p->c->target->columns);
-        bool linear = is_linear(p, s);
+        bool linear = is_linear(p, i);
         if (is_packed(s)) {
             continue;
         }
@@ -409,13 +457,13 @@ static void find_users(const struct planner *p) {
         p->reader[i] = 0;
     }
     for (uint32_t i = 0; i < p->segment->operation_count; i++) {
-        const struct operation *o = operation_at(p, i);
-        for (uint32_t k = 0; k < o->input_count; k++) {
-            p->reader[ir_find_storage(p->segment, o->inputs[k].tensor)] = i;
+        const struct spill_operation *op = spilled_at(p, i);
+        for (uint32_t k = 0; k < op->storage_count; k++) {
+            uint32_t storage = op->storages[k];
+            bool makes = k >= op->input_count && p->producer[storage] == SPILL_NONE;
+            p->producer[storage] = makes ? i : p->producer[storage];
+            p->reader[storage] = i;
         }
-        uint32_t out = ir_find_storage(p->segment, o->output.tensor);
-        p->producer[out] = p->producer[out] == SPILL_NONE ? i : p->producer[out];
-        p->reader[out] = i > p->reader[out] ? i : p->reader[out];
     }
 }
 
@@ -499,14 +547,14 @@ static enum systole_status plan_option(struct planner *p, struct option *option,
     return status;
 }
 
-static void dump_plan(const struct planner *p, const struct option *option, const struct spill_plan *plan,
+static void dump_plan(struct planner *p, const struct option *option, const struct spill_plan *plan,
                       const struct segment_plan *candidate, bool fits) {
     FILE *to = p->c->dump;
     fprintf(to, "== spill, segment %u: maps of %u words stay whole, %u words of parameters resident\n",
             p->segment->index, option->whole_limit, p->segment->region_words[SYSTOLE_REGION_PARAMETERS]);
     for (uint32_t g = 0; g < plan->group_count; g++) {
         const struct spill_group *group = &plan->groups[g];
-        struct estimate e = estimate_group(p, group->first, group->last, group->stripes);
+        struct estimate e = cheapest_stripes(p, group->first, group->last);
         fprintf(to, "operators %u..%u: %u stripes, %llu words, %llu cycles, link %llu in, %llu out, %llu commands\n",
                 p->segment->operations[group->first], p->segment->operations[group->last - 1], group->stripes,
                 (unsigned long long)e.memory, (unsigned long long)e.cycles, (unsigned long long)e.link_in,
@@ -589,7 +637,8 @@ static void find_culprit(struct planner *p, uint32_t *culprit, uint64_t *needed)
 
 enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
                                   uint64_t *needed) {
-    static const uint32_t sixteenths_whole[] = {8, 6, 4, 2, 1, 0}, sixteenths_resident[] = {0, 2, 4, 6, 8, 10, 12};
+    static const uint32_t sixteenths_whole[] = {8, 6, 4, 2, 1, 0},
+                          sixteenths_resident[] = {0, 2, 4, 6, 8, 9, 10, 11, 12};
     enum { WHOLE = sizeof sixteenths_whole / 4, RESIDENT = sizeof sixteenths_resident / 4 };
     struct option options[WHOLE * RESIDENT];
     struct planner p = {
@@ -605,9 +654,15 @@ enum systole_status spill_segment(struct compilation *c, struct segment_plan *se
     }
     segment->fits = false;
     segment->spills = true;
-    lay_out_rows(&p);
-    find_users(&p);
     enum systole_status status = SYSTOLE_OK;
+    if (!stripe_operations(c, segment)) {
+        return ir_out_of_memory(c);
+    }
+    lay_out_rows(&p);
+    if (!stripe_operations(c, segment)) { // what can be cut depends on that
+        return ir_out_of_memory(c);
+    }
+    find_users(&p);
     for (uint32_t w = 0; w < WHOLE && status == SYSTOLE_OK; w++) {
         for (uint32_t r = 0; r < RESIDENT && status == SYSTOLE_OK; r++) {
             struct option option = {.whole_limit = total / 16 * sixteenths_whole[w],

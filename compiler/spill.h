@@ -8,6 +8,14 @@
 
 #include "ir.h"
 
+// An operation with the storages that it reads and writes.
+struct spill_operation {
+    const struct operation *operation;
+    uint32_t *storages; // of its inputs in order, then of its outputs, then what it uses between them
+    uint32_t input_count, output_count, storage_count;
+    bool can_cut; // rows of the output can be computed apart
+};
+
 enum spill_home {
     HOME_STRIPES, // never whole: stripes of the group that makes and reads it
     HOME_WHOLE,   // in the scratchpad from its producer to its last reader
@@ -42,10 +50,10 @@ struct stripe_shape {
 
 // stripe.c: geometry.
 #define SPILL_NONE UINT32_MAX
-// Whether the rows of an operation's output can be computed apart.
-bool stripe_can_cut(const struct segment_plan *segment, const struct operation *o);
-// Rows of an operand that output rows r0 .. r1-1 read.
-void stripe_needs(const struct segment_plan *segment, const struct operation *o, uint32_t operand, uint32_t r0,
+// Fills segment->spill_operations; the storages are laid out. False: no memory.
+bool stripe_operations(struct compilation *c, struct segment_plan *segment);
+// Rows of an input that output rows r0 .. r1-1 read.
+void stripe_needs(const struct segment_plan *segment, const struct spill_operation *op, uint32_t input, uint32_t r0,
                   uint32_t r1, uint32_t *lo, uint32_t *hi);
 // The rows of all storages of operations first .. last-1; false: no memory.
 bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uint32_t first, uint32_t last,

@@ -11,7 +11,6 @@
 
 #include "target.h"
 
-#define OPERANDS (sizeof((struct operation *)NULL)->inputs / sizeof(struct operand))
 #define BLOCK_PIXELS 48u // of a piece of a map that need not be cut
 #define BLOCKS 4u        // such pieces of a map
 #define REACH 96u        // commands among which the order may change
@@ -29,7 +28,7 @@ struct draft {
     uint32_t operation; // position in the segment
     // Computation:
     struct piece piece;
-    struct view operands[OPERANDS], output;
+    const struct view *views;            // of the operation's storages
     uint32_t parameters, parameter_tile; // buffer and the first tile in it
     // Others: `words` from `word` of a buffer on, and where they come from or go to.
     uint32_t buffer, word, words, from, from_word, host_address, rows;
@@ -87,6 +86,14 @@ static void use(struct stream *t, uint32_t buffer) {
     }
 }
 
+static const struct spill_operation *spilled_at(const struct stream *t, uint32_t position) {
+    return &t->segment->spill_operations[position];
+}
+
+static const struct operation *operation_at(const struct stream *t, uint32_t position) {
+    return spilled_at(t, position)->operation;
+}
+
 static void add_draft(struct stream *t, const struct draft *draft) {
     struct draft *drafts = grow(t, t->drafts, t->draft_count, &t->draft_room, sizeof *drafts);
     if (drafts == NULL || t->failed) {
@@ -96,20 +103,15 @@ static void add_draft(struct stream *t, const struct draft *draft) {
     t->drafts = drafts;
     drafts[t->draft_count] = *draft;
     if (draft->kind == DRAFT_COMPUTE) {
-        for (size_t k = 0; k < OPERANDS; k++) {
-            use(t, draft->operands[k].buffer);
+        for (uint32_t k = 0; k < spilled_at(t, draft->operation)->storage_count; k++) {
+            use(t, draft->views[k].buffer);
         }
-        use(t, draft->output.buffer);
         use(t, draft->parameters);
     } else {
         use(t, draft->buffer);
         use(t, draft->from);
     }
     t->draft_count++;
-}
-
-static const struct operation *operation_at(const struct stream *t, uint32_t position) {
-    return &t->c->operations[t->segment->operations[position]];
 }
 
 // ---- Stripes of storages.
@@ -218,11 +220,16 @@ static void compute(struct stream *t, const struct spill_group *group, uint32_t 
     bool holds = group->holds[position - group->first];
     struct draft draft = {.kind = DRAFT_COMPUTE, .operation = position, .parameters = SPILL_NONE};
     draft.piece.operation = position;
-    for (size_t k = 0; k < OPERANDS; k++) {
-        draft.operands[k] = k < o->input_count ? t->stripe[ir_find_storage(t->segment, o->inputs[k].tensor)]
-                                               : (struct view){.buffer = SPILL_NONE};
+    const struct spill_operation *op = spilled_at(t, position);
+    struct view *views = ir_allocate(t->c, op->storage_count, sizeof *views);
+    if (views == NULL) {
+        t->failed = true;
+        return;
     }
-    draft.output = t->stripe[ir_find_storage(t->segment, o->output.tensor)];
+    for (uint32_t k = 0; k < op->storage_count; k++) {
+        views[k] = t->stripe[op->storages[k]];
+    }
+    draft.views = views;
     if (group->stripes == 1) {
         block = block_of(t, o);
     }
@@ -249,30 +256,37 @@ static void compute(struct stream *t, const struct spill_group *group, uint32_t 
 
 // ---- Groups.
 
+// The stripe of each storage of an operation; loads of those that come from the host.
+static void open_stripes(struct stream *t, uint32_t position, const struct stripe_shape *shape, uint32_t s) {
+    const struct spill_operation *op = spilled_at(t, position);
+    for (uint32_t k = 0; k < op->storage_count; k++) {
+        const struct stripe_rows *rows = stripe_find(shape, op->storages[k]);
+        const struct view *now = &t->stripe[rows->storage];
+        bool is_there = now->buffer != SPILL_NONE && now->row1 == rows->hi[s];
+        if (rows->hi[s] > stripe_before(rows->hi, s) && in_stripes(t, rows->storage) && !is_there &&
+            rows->is_made == (k >= op->input_count)) {
+            open_stripe(t, position, rows, s);
+            if (!rows->is_made) {
+                move_rows(t, DRAFT_LOAD, position, rows, s);
+            }
+        }
+    }
+}
+
 static void draft_stripe(struct stream *t, const struct spill_group *group, const struct stripe_shape *shape,
                          uint32_t s) {
     for (uint32_t i = group->first; i < group->last; i++) {
-        const struct operation *o = operation_at(t, i);
-        for (uint32_t k = 0; k <= o->input_count; k++) {
-            bool is_output = k == o->input_count;
-            const struct stripe_rows *rows =
-                stripe_find(shape, ir_find_storage(t->segment, is_output ? o->output.tensor : o->inputs[k].tensor));
-            bool is_new = rows->hi[s] > stripe_before(rows->hi, s);
-            if (!is_new || !in_stripes(t, rows->storage) || rows->is_made != is_output ||
-                (t->stripe[rows->storage].buffer != SPILL_NONE && t->stripe[rows->storage].row1 == rows->hi[s])) {
-                continue;
-            }
-            open_stripe(t, i, rows, s);
-            if (!is_output) {
-                move_rows(t, DRAFT_LOAD, i, rows, s);
-            }
-        }
-        const struct stripe_rows *out = stripe_find(shape, ir_find_storage(t->segment, o->output.tensor));
+        const struct spill_operation *op = spilled_at(t, i);
+        const struct stripe_rows *out = stripe_find(shape, op->storages[op->input_count]);
         uint32_t before = stripe_before(out->hi, s);
-        if (out->hi[s] > before) {
-            compute(t, group, i, before, out->hi[s]);
-            if (t->plan->homes[out->storage] == HOME_HOST) {
-                move_rows(t, DRAFT_STORE, i, out, s);
+        open_stripes(t, i, shape, s);
+        if (out->hi[s] == before) {
+            continue;
+        }
+        compute(t, group, i, before, out->hi[s]);
+        for (uint32_t k = op->input_count; k < op->input_count + op->output_count; k++) {
+            if (t->plan->homes[op->storages[k]] == HOME_HOST) {
+                move_rows(t, DRAFT_STORE, i, stripe_find(shape, op->storages[k]), s);
             }
         }
     }
@@ -458,7 +472,7 @@ static uint32_t address_of_row_0(const struct stream *t, const struct storage *s
 // The unit must see no rows but those in the buffer: the others are padding, and are not needed.
 static void narrow_window(const struct stream *t, const struct draft *d, struct systole_command *command) {
     const struct operation *o = operation_at(t, d->operation);
-    const struct view *view = &d->operands[0];
+    const struct view *view = &d->views[0];
     struct systole_window *w = &command->body.window;
     uint32_t first = d->piece.image * o->window.input_height, last = first + o->window.input_height;
     uint32_t row0 = view->row0 > first ? view->row0 : first, row1 = view->row1 < last ? view->row1 : last;
@@ -470,17 +484,16 @@ static void narrow_window(const struct stream *t, const struct draft *d, struct 
 static bool emit_compute(struct stream *t, const struct draft *d, struct systole_command *command,
                          struct systole_command_info *info) {
     const struct operation *o = operation_at(t, d->operation);
-    for (uint32_t k = 0; k <= o->input_count; k++) {
-        const struct view *view = k < o->input_count ? &d->operands[k] : &d->output;
-        int32_t tensor = k < o->input_count ? o->inputs[k].tensor : o->output.tensor;
-        struct storage *storage = &t->segment->storages[ir_find_storage(t->segment, tensor)];
-        if (view->buffer != SPILL_NONE) {
-            storage->placement.address = address_of_row_0(t, storage, view);
+    const struct spill_operation *op = spilled_at(t, d->operation);
+    for (uint32_t k = 0; k < op->storage_count; k++) {
+        struct storage *storage = &t->segment->storages[op->storages[k]];
+        if (d->views[k].buffer != SPILL_NONE) {
+            storage->placement.address = address_of_row_0(t, storage, &d->views[k]);
         }
     }
     bool is_box = emit_piece(t->c, t->segment, &d->piece, command, info);
     if (ir_is_window(o->kind)) {
-        if (d->operands[0].buffer != SPILL_NONE && stripe_can_cut(t->segment, o)) {
+        if (d->views[0].buffer != SPILL_NONE && op->can_cut) {
             narrow_window(t, d, command);
         }
         if (d->parameters != SPILL_NONE) {

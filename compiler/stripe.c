@@ -5,9 +5,7 @@
 // before (lo). So each row is computed, or loaded, exactly once: rows that the next stripe reads again are copied.
 #include "spill.h"
 
-static const struct storage *storage_of(const struct segment_plan *segment, int32_t tensor) {
-    return &segment->storages[ir_find_storage(segment, tensor)];
-}
+#include <string.h>
 
 // A map whose channel tiles lie one behind the other, as linear readers want it: rows of it are no run of words.
 static bool is_planar(const struct storage *storage) {
@@ -18,35 +16,63 @@ uint32_t stripe_words(const struct storage *storage, uint32_t rows) {
     return rows == storage->placement.height ? storage->words : rows * storage->placement.row_stride;
 }
 
-bool stripe_can_cut(const struct segment_plan *segment, const struct operation *o) {
+static bool is_elementwise(const struct operation *o) {
+    return o->kind == OPERATION_ADD || o->kind == OPERATION_REQUANTISE;
+}
+
+static bool can_cut(const struct segment_plan *segment, const struct spill_operation *op) {
+    const struct operation *o = op->operation;
     const struct window *w = &o->window;
-    const struct systole_placement *out = &storage_of(segment, o->output.tensor)->placement;
-    bool known = ir_is_window(o->kind) || o->kind == OPERATION_ADD || o->kind == OPERATION_REQUANTISE;
-    bool can = known && w->images * w->output_height == out->height && w->output_width == out->width;
-    for (uint32_t k = 0; k < o->input_count && can; k++) {
-        const struct storage *in = storage_of(segment, o->inputs[k].tensor);
+    if (op->output_count != 1 || op->storage_count != op->input_count + 1 ||
+        (!ir_is_window(o->kind) && !is_elementwise(o))) {
+        return false;
+    }
+    const struct storage *out = &segment->storages[op->storages[op->input_count]];
+    bool can = w->images * w->output_height == out->placement.height && w->output_width == out->placement.width;
+    for (uint32_t k = 0; k < op->input_count && can; k++) {
+        const struct storage *in = &segment->storages[op->storages[k]];
         if (ir_is_window(o->kind)) {
             can = w->images * w->input_height == in->placement.height && w->input_width == in->placement.width;
         } else {
             can = o->steps[k].row == 0 || o->steps[k].row == in->placement.width;
         }
     }
-    return can && !is_planar(storage_of(segment, o->output.tensor));
+    return can && !is_planar(out);
+}
+
+bool stripe_operations(struct compilation *c, struct segment_plan *segment) {
+    segment->spill_operations = ir_allocate(c, segment->operation_count, sizeof *segment->spill_operations);
+    for (uint32_t i = 0; i < segment->operation_count && segment->spill_operations != NULL; i++) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        struct spill_operation *op = &segment->spill_operations[i];
+        *op = (struct spill_operation){.operation = o, .input_count = o->input_count, .output_count = 1};
+        op->storages = ir_allocate(c, op->input_count + op->output_count, sizeof *op->storages);
+        if (op->storages == NULL) {
+            return false;
+        }
+        for (uint32_t k = 0; k < o->input_count; k++) {
+            op->storages[op->storage_count++] = ir_find_storage(segment, o->inputs[k].tensor);
+        }
+        op->storages[op->storage_count++] = ir_find_storage(segment, o->output.tensor);
+        op->can_cut = can_cut(segment, op);
+    }
+    return segment->spill_operations != NULL;
 }
 
 static int64_t clamp(int64_t value, int64_t high) {
     return value < 0 ? 0 : value > high ? high : value;
 }
 
-void stripe_needs(const struct segment_plan *segment, const struct operation *o, uint32_t operand, uint32_t r0,
+void stripe_needs(const struct segment_plan *segment, const struct spill_operation *op, uint32_t input, uint32_t r0,
                   uint32_t r1, uint32_t *lo, uint32_t *hi) {
+    const struct operation *o = op->operation;
     const struct window *w = &o->window;
-    const struct storage *in = storage_of(segment, o->inputs[operand].tensor);
+    const struct storage *in = &segment->storages[op->storages[input]];
     *lo = 0;
     *hi = in->placement.height;
     if (r0 >= r1) {
         *lo = *hi = 0;
-    } else if (!stripe_can_cut(segment, o)) {
+    } else if (!op->can_cut) {
         return;
     } else if (ir_is_window(o->kind)) {
         int64_t height = w->input_height;
@@ -61,7 +87,7 @@ void stripe_needs(const struct segment_plan *segment, const struct operation *o,
             *hi = *lo + 1;
         }
     } else {
-        const struct pixel_steps *s = &o->steps[operand];
+        const struct pixel_steps *s = &o->steps[input];
         if (s->row != 0 && (w->images == 1 || s->image == w->output_height * s->row)) {
             *lo = r0;
             *hi = r1;
@@ -99,8 +125,8 @@ static struct stripe_rows *add_rows(struct compilation *c, struct stripe_shape *
     return rows;
 }
 
-// How far an operand must have come, and what of it must be kept, for one reader whose output is `out`.
-static void widen(const struct segment_plan *segment, const struct operation *o, uint32_t operand,
+// How far an input must have come, and what of it must be kept, for one reader whose output is `out`.
+static void widen(const struct segment_plan *segment, const struct spill_operation *op, uint32_t input,
                   const struct stripe_rows *out, struct stripe_rows *in) {
     uint32_t height = segment->storages[out->storage].placement.height, stripes = 0, lo, hi;
     bool planar = is_planar(&segment->storages[in->storage]);
@@ -108,11 +134,11 @@ static void widen(const struct segment_plan *segment, const struct operation *o,
         stripes++; // the last of them completes the output
     }
     for (uint32_t s = 0; s < stripes; s++) {
-        stripe_needs(segment, o, operand, 0, out->hi[s], &lo, &hi);
+        stripe_needs(segment, op, input, 0, out->hi[s], &lo, &hi);
         hi = planar && hi > 0 ? segment->storages[in->storage].placement.height : hi;
         in->hi[s] = hi > in->hi[s] ? hi : in->hi[s];
         uint32_t next = stripe_before(out->hi, s);
-        stripe_needs(segment, o, operand, next, next + 1, &lo, &hi);
+        stripe_needs(segment, op, input, next, next + 1, &lo, &hi);
         lo = planar ? 0 : lo;
         in->lo[s] = lo < in->lo[s] ? lo : in->lo[s];
     }
@@ -128,42 +154,39 @@ static void settle(struct stripe_rows *rows, uint32_t stripes) {
 
 bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uint32_t first, uint32_t last,
                   uint32_t stripes, struct stripe_shape *shape) {
-    uint32_t operands = 1;
+    uint32_t most = 1;
     for (uint32_t i = first; i < last; i++) {
-        operands += 1 + c->operations[segment->operations[i]].input_count;
+        most += segment->spill_operations[i].storage_count;
     }
-    *shape = (struct stripe_shape){.stripes = stripes, .rows = ir_allocate(c, operands, sizeof *shape->rows)};
+    *shape = (struct stripe_shape){.stripes = stripes, .rows = ir_allocate(c, most, sizeof *shape->rows)};
     if (shape->rows == NULL) {
         return false;
     }
     for (uint32_t i = first; i < last; i++) {
-        const struct operation *o = &c->operations[segment->operations[i]];
-        for (uint32_t k = 0; k <= o->input_count; k++) {
-            int32_t tensor = k == o->input_count ? o->output.tensor : o->inputs[k].tensor;
-            struct stripe_rows *rows = add_rows(c, shape, ir_find_storage(segment, tensor));
+        const struct spill_operation *op = &segment->spill_operations[i];
+        for (uint32_t k = 0; k < op->storage_count; k++) {
+            struct stripe_rows *rows = add_rows(c, shape, op->storages[k]);
             if (rows == NULL) {
                 return false;
             }
-            rows->is_made = rows->is_made || k == o->input_count;
-            for (uint32_t s = 0; s < stripes; s++) {
-                rows->lo[s] = UINT32_MAX;
-            }
+            rows->is_made = rows->is_made || k >= op->input_count;
+            memset(rows->lo, 0xFF, stripes * sizeof *rows->lo);
         }
     }
     for (uint32_t i = last; i-- > first;) {
-        const struct operation *o = &c->operations[segment->operations[i]];
-        uint32_t storage = ir_find_storage(segment, o->output.tensor);
-        struct stripe_rows *out = add_rows(c, shape, storage);
-        uint32_t height = segment->storages[storage].placement.height;
-        bool is_read = out->hi[stripes - 1] > 0;
-        for (uint32_t s = 0; s < stripes && !is_read; s++) {
-            out->hi[s] = (uint32_t)(((uint64_t)height * (s + 1) + stripes - 1) / stripes);
-        }
-        out->hi[stripes - 1] = height; // rows that nobody reads are computed, too
-        settle(out, stripes);
-        for (uint32_t k = 0; k < o->input_count; k++) {
-            uint32_t input = ir_find_storage(segment, o->inputs[k].tensor);
-            widen(segment, o, k, out, add_rows(c, shape, input));
+        const struct spill_operation *op = &segment->spill_operations[i];
+        for (uint32_t k = op->input_count; k < op->storage_count; k++) {
+            struct stripe_rows *out = add_rows(c, shape, op->storages[k]);
+            uint32_t height = segment->storages[out->storage].placement.height;
+            bool is_read = out->hi[stripes - 1] > 0;
+            for (uint32_t s = 0; s < stripes && !is_read; s++) {
+                out->hi[s] = (uint32_t)(((uint64_t)height * (s + 1) + stripes - 1) / stripes);
+            }
+            out->hi[stripes - 1] = height; // rows that nobody reads are computed, too
+            settle(out, stripes);
+            for (uint32_t n = 0; n < op->input_count; n++) {
+                widen(segment, op, n, out, add_rows(c, shape, op->storages[n]));
+            }
         }
     }
     for (uint32_t i = 0; i < shape->count; i++) {

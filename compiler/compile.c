@@ -51,10 +51,10 @@ static uint32_t best_cut(const struct compilation *c, const struct segment_plan 
 }
 
 // A segment that does not fit either is cut in the middle; an operator of which no row fits goes to the CPU.
-static enum systole_status spill(struct compilation *c, struct segment_plan *segment) {
+static enum systole_status probe(struct compilation *c, struct segment_plan *segment) {
     uint32_t culprit = SPILL_NONE;
     uint64_t needed = 0;
-    enum systole_status status = spill_segment(c, segment, &culprit, &needed);
+    enum systole_status status = spill_probe(c, segment, &culprit, &needed);
     if (status != SYSTOLE_OK || segment->fits) {
         return status;
     }
@@ -76,6 +76,9 @@ static enum systole_status plan_memory(struct compilation *c, struct segment_pla
     }
     if (status == SYSTOLE_OK && !c->again) {
         status = pass_allocate(c, segment);
+    }
+    if (status == SYSTOLE_OK && !c->again && !segment->fits) {
+        status = probe(c, segment);
     }
     return status;
 }
@@ -148,7 +151,9 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
         status = try_scheme(c, segment, 0, segment->operation_count, &schemes[i], &best);
     }
     if (status == SYSTOLE_OK && best.cycles == UINT64_MAX) {
-        return spill(c, segment);
+        segment->fits = false;
+        status = probe(c, segment);
+        return status == SYSTOLE_OK && segment->fits ? spill_segment(c, segment) : status;
     }
     for (uint32_t round = 0; round < 2; round++) { // stretches, then single operations
         for (uint32_t first = 0; first < segment->operation_count && status == SYSTOLE_OK;) {
@@ -179,7 +184,7 @@ static enum systole_status run_passes(struct compilation *c) {
         status = plan_memory(c, &c->segments[s]);
     }
     for (uint32_t s = 0; s < c->segment_count && status == SYSTOLE_OK && !c->again; s++) {
-        status = c->segments[s].fits ? choose_commands(c, &c->segments[s]) : spill(c, &c->segments[s]);
+        status = c->segments[s].spills ? spill_segment(c, &c->segments[s]) : choose_commands(c, &c->segments[s]);
     }
     return status;
 }

@@ -502,6 +502,10 @@ static void place_fixed(struct planner *p) {
 
 // ---- Search.
 
+static const uint32_t sixteenths_whole[] = {8, 6, 4, 2, 1, 0}; // of the scratchpad
+static const uint32_t sixteenths_resident[] = {0, 2, 4, 6, 8, 9, 10, 11, 12};
+enum { WHOLE = sizeof sixteenths_whole / 4, RESIDENT = sizeof sixteenths_resident / 4 };
+
 struct option {
     uint32_t whole_limit, resident_words;
     uint64_t cost; // UINT64_MAX: it does not fit
@@ -568,6 +572,15 @@ static void dump_plan(struct planner *p, const struct option *option, const stru
     }
 }
 
+static enum systole_status copy_storages(const struct planner *p, struct segment_plan *candidate) {
+    candidate->storages = ir_allocate(p->c, candidate->storage_count, sizeof *candidate->storages);
+    if (candidate->storages == NULL) {
+        return ir_out_of_memory(p->c);
+    }
+    memcpy(candidate->storages, p->segment->storages, candidate->storage_count * sizeof *candidate->storages);
+    return SYSTOLE_OK;
+}
+
 static enum systole_status try_option(struct planner *p, struct option *option, struct segment_plan *best,
                                       bool *streamed, uint64_t *pairs) {
     struct spill_plan plan;
@@ -580,12 +593,8 @@ static enum systole_status try_option(struct planner *p, struct option *option, 
             return status;
         }
         candidate = *p->segment;
-        candidate.storages = ir_allocate(p->c, candidate.storage_count, sizeof *candidate.storages);
-        if (candidate.storages == NULL) {
-            return ir_out_of_memory(p->c);
-        }
-        memcpy(candidate.storages, p->segment->storages, candidate.storage_count * sizeof *candidate.storages);
-        status = stream_segment(p->c, &candidate, &plan, &fits);
+        status = copy_storages(p, &candidate);
+        status = status == SYSTOLE_OK ? stream_segment(p->c, &candidate, &plan, &fits) : status;
     }
     if (status == SYSTOLE_OK && fits) {
         status = pass_schedule(p->c, &candidate);
@@ -635,43 +644,75 @@ static void find_culprit(struct planner *p, uint32_t *culprit, uint64_t *needed)
     }
 }
 
-enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
-                                  uint64_t *needed) {
-    static const uint32_t sixteenths_whole[] = {8, 6, 4, 2, 1, 0},
-                          sixteenths_resident[] = {0, 2, 4, 6, 8, 9, 10, 11, 12};
-    enum { WHOLE = sizeof sixteenths_whole / 4, RESIDENT = sizeof sixteenths_resident / 4 };
-    struct option options[WHOLE * RESIDENT];
-    struct planner p = {
-        .c = c,
-        .segment = segment,
-        .producer = ir_allocate(c, segment->storage_count, sizeof *p.producer),
-        .reader = ir_allocate(c, segment->storage_count, sizeof *p.reader),
-    };
-    bool *streamed = ir_allocate(c, segment->operation_count, sizeof *streamed);
-    uint32_t total = systole_target_words(c->target), count = 0;
-    if (p.producer == NULL || p.reader == NULL || streamed == NULL) {
-        return ir_out_of_memory(c);
-    }
-    segment->fits = false;
-    segment->spills = true;
+// Whether an option's commands and buffers fit, without making it better.
+static enum systole_status probe_option(struct planner *p, struct option *option, bool *fits) {
+    struct spill_plan plan;
+    struct segment_plan candidate;
     enum systole_status status = SYSTOLE_OK;
-    if (!stripe_operations(c, segment)) {
-        return ir_out_of_memory(c);
-    }
-    lay_out_rows(&p);
-    if (!stripe_operations(c, segment)) { // what can be cut depends on that
-        return ir_out_of_memory(c);
-    }
-    find_users(&p);
-    for (uint32_t w = 0; w < WHOLE && status == SYSTOLE_OK; w++) {
-        for (uint32_t r = 0; r < RESIDENT && status == SYSTOLE_OK; r++) {
-            struct option option = {.whole_limit = total / 16 * sixteenths_whole[w],
-                                    .resident_words = total / 16 * sixteenths_resident[r]};
-            struct spill_plan plan;
-            status = plan_option(&p, &option, 0, &plan);
-            options[count] = option;
-            count += option.cost != UINT64_MAX ? 1 : 0;
+    *fits = false;
+    for (uint32_t shrink = 0; shrink < SHRINKS && status == SYSTOLE_OK && !*fits; shrink++) {
+        status = plan_option(p, option, shrink, &plan);
+        if (status == SYSTOLE_OK && plan.group_count == 0) {
+            break;
         }
+        candidate = *p->segment;
+        status = status == SYSTOLE_OK ? copy_storages(p, &candidate) : status;
+        status = status == SYSTOLE_OK ? stream_segment(p->c, &candidate, &plan, fits) : status;
+    }
+    return status;
+}
+
+static enum systole_status begin(struct planner *p) {
+    p->producer = ir_allocate(p->c, p->segment->storage_count, sizeof *p->producer);
+    p->reader = ir_allocate(p->c, p->segment->storage_count, sizeof *p->reader);
+    if (p->producer == NULL || p->reader == NULL || !stripe_operations(p->c, p->segment)) {
+        return ir_out_of_memory(p->c);
+    }
+    lay_out_rows(p);
+    if (!stripe_operations(p->c, p->segment)) { // what can be cut depends on the layout
+        return ir_out_of_memory(p->c);
+    }
+    find_users(p);
+    return SYSTOLE_OK;
+}
+
+static struct option option_of(const struct planner *p, uint32_t index) {
+    uint32_t total = systole_target_words(p->c->target);
+    return (struct option){.whole_limit = total / 16 * sixteenths_whole[index / RESIDENT],
+                           .resident_words = total / 16 * sixteenths_resident[index % RESIDENT]};
+}
+
+enum systole_status spill_probe(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
+                                uint64_t *needed) {
+    struct planner p = {.c = c, .segment = segment};
+    enum systole_status status = begin(&p);
+    segment->spills = true;
+    for (uint32_t i = WHOLE * RESIDENT; i > 0 && status == SYSTOLE_OK && !segment->fits; i -= RESIDENT) {
+        struct option option = option_of(&p, i - RESIDENT);
+        status = probe_option(&p, &option, &segment->fits);
+    }
+    if (status == SYSTOLE_OK && !segment->fits) {
+        find_culprit(&p, culprit, needed);
+    }
+    return status;
+}
+
+enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment) {
+    struct option options[WHOLE * RESIDENT];
+    struct planner p = {.c = c, .segment = segment};
+    bool *streamed = ir_allocate(c, segment->operation_count, sizeof *streamed);
+    uint32_t count = 0;
+    enum systole_status status = streamed != NULL ? begin(&p) : ir_out_of_memory(c);
+    segment->fits = false;
+    for (uint32_t i = 0; i < WHOLE * RESIDENT && status == SYSTOLE_OK; i++) {
+        struct spill_plan plan;
+        options[count] = option_of(&p, i);
+        status = plan_option(&p, &options[count], 0, &plan);
+        bool again = options[count].cost == UINT64_MAX;
+        for (uint32_t k = 0; k < count && !again; k++) { // what costs the same most likely is the same
+            again = options[k].cost == options[count].cost && options[k].commands == options[count].commands;
+        }
+        count += again ? 0 : 1;
     }
     sort_options(options, count);
     struct segment_plan best = {.cycles = UINT64_MAX};
@@ -682,7 +723,6 @@ enum systole_status spill_segment(struct compilation *c, struct segment_plan *se
         }
     }
     if (status != SYSTOLE_OK || best.cycles == UINT64_MAX) {
-        find_culprit(&p, culprit, needed);
         return status;
     }
     *segment = best;

@@ -65,10 +65,12 @@ uint32_t stripe_parameter_words(const struct compilation *c, const struct operat
 uint32_t stripe_chunk_tiles(const struct compilation *c, const struct operation *o, uint32_t chunk_words);
 
 // spill.c
-// Plans a segment and makes its commands with tokens and cycles. False in segment->fits: it cannot be done; *culprit is
-// then the position of an operation that does not fit alone, or SPILL_NONE.
-enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
-                                  uint64_t *needed);
+// Whether a segment can be done at all: segment->fits. If not, *culprit is the position of an operation that does not
+// fit alone, with the words that it needs, or SPILL_NONE.
+enum systole_status spill_probe(struct compilation *c, struct segment_plan *segment, uint32_t *culprit,
+                                uint64_t *needed);
+// Plans it well and makes its commands with tokens and cycles, and its parameters.
+enum systole_status spill_segment(struct compilation *c, struct segment_plan *segment);
 
 // stream.c: a plan's commands in an order that is right by itself, memory for what they use, the commands.
 // Sizes of regions parameters, input, output and host are known; *fits: the rest was enough for program and maps.

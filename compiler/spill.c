@@ -722,8 +722,12 @@ enum systole_status spill_segment(struct compilation *c, struct segment_plan *se
             status = try_option(&p, &options[i], &best, streamed, &pairs);
         }
     }
+    for (uint32_t i = WHOLE * RESIDENT; i > 0 && status == SYSTOLE_OK && best.cycles == UINT64_MAX; i -= RESIDENT) {
+        options[0] = option_of(&p, i - RESIDENT); // what the probe found
+        status = try_option(&p, &options[0], &best, streamed, &pairs);
+    }
     if (status != SYSTOLE_OK || best.cycles == UINT64_MAX) {
-        return status;
+        return status != SYSTOLE_OK ? status : ir_internal_error(c, segment->operations[0], "a plan is lost");
     }
     *segment = best;
     segment->fits = true;

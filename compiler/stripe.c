@@ -178,7 +178,10 @@ bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uin
         for (uint32_t k = op->input_count; k < op->storage_count; k++) {
             struct stripe_rows *out = add_rows(c, shape, op->storages[k]);
             uint32_t height = segment->storages[out->storage].placement.height;
-            bool is_read = out->hi[stripes - 1] > 0;
+            bool is_read = false;
+            for (uint32_t s = 0; s < stripes; s++) {
+                is_read = is_read || out->hi[s] > 0;
+            }
             for (uint32_t s = 0; s < stripes && !is_read; s++) {
                 out->hi[s] = (uint32_t)(((uint64_t)height * (s + 1) + stripes - 1) / stripes);
             }

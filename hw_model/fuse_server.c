@@ -291,10 +291,15 @@ static void unmount_bus(struct server *server) {
     }
 }
 
-static volatile sig_atomic_t asked_to_end;
+static volatile sig_atomic_t asked_to_end, abandoned;
 
 static void ask_to_end(int signal) {
     asked_to_end = signal;
+}
+
+static void note_abandoned(int signal) {
+    (void)signal;
+    abandoned = 1;
 }
 
 // Starts the command; -1 and errno: it cannot be run.
@@ -311,7 +316,7 @@ static pid_t start(char *const *command) {
         (void)signal(SIGQUIT, SIG_DFL);
         (void)signal(SIGTERM, SIG_DFL);
         (void)signal(SIGHUP, SIG_DFL);
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)signal(SIGUSR1, SIG_DFL);
         if (getppid() == server && setenv("SYSTEMD_DEVICE_VERIFY_SYSFS", "0", 1) == 0) {
             (void)execvp(command[0], command);
         }
@@ -381,7 +386,7 @@ static enum systole_status serve(struct server *server, pid_t child, int *exit_s
     bool ended = false;
     uint32_t turns = 0;
     int told = 0; // signal that was passed on
-    while (!ended && status == SYSTOLE_OK) {
+    while (!ended && !abandoned && status == SYSTOLE_OK) {
         bool busy = run_turn(server);
         struct pollfd request = {.fd = fuse_session_fd(server->session), .events = POLLIN};
         int ready = 0;
@@ -404,7 +409,8 @@ static enum systole_status serve(struct server *server, pid_t child, int *exit_s
         }
     }
     free(buffer.mem);
-    if (!ended) {
+    // Who started us was killed: the command sees its device go, and is not ours to end.
+    if (!ended && !abandoned) {
         (void)kill(child, SIGKILL);
         (void)waitpid(child, NULL, 0);
     }
@@ -416,6 +422,7 @@ static void run_server(struct systole_usb_device *device, char *const *command, 
     pid_t child = -1;
     (void)signal(SIGINT, SIG_IGN); // the command has it, too, and decides
     (void)signal(SIGQUIT, SIG_IGN);
+    (void)signal(SIGUSR1, note_abandoned);
     (void)signal(SIGTERM, ask_to_end);
     (void)signal(SIGHUP, ask_to_end);
     outcome->status = systole_virtual_bus_enter(&server.bus, &outcome->diagnostic);
@@ -479,7 +486,8 @@ enum systole_status systole_serve_fuse(struct systole_usb_device *device, char *
     pid_t parent = getpid();
     server_process = fork();
     if (server_process == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+        (void)signal(SIGUSR1, note_abandoned);
+        (void)prctl(PR_SET_PDEATHSIG, SIGUSR1);
         if (getppid() == parent) {
             run_server(device, command, outcome);
         }

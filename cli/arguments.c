@@ -18,7 +18,7 @@ static const struct {
 } table[] = {
     {CLI_OUTPUT, "output", 'o', "FILE", "where the result goes (default: beside the input)"},
     {CLI_TARGET, "target", 0, "NAME|FILE", "preset (`systole targets`) or description file; default systole16"},
-    {CLI_DEVICE, "device", 0, "DEVICE", "cpu, model, rtl, usb or usb:N; default model"},
+    {CLI_DEVICE, "device", 0, "DEVICE", "cpu, model, rtl, usb, usb:N, usb:BUS-PORT or usb:serial:TEXT; default model"},
     {CLI_INPUT, "input", 0, "FILE", "raw little-endian tensor, once for each input of the model in its order"},
     {CLI_SEED, "seed", 0, "N", "reproducible random inputs; default 1"},
     {CLI_OUTPUT_DIR, "output-dir", 0, "DIR", "receives output0.bin, output1.bin ..."},

@@ -69,12 +69,14 @@ static enum systole_status open_transport(const char *name, const struct systole
         return systole_libusb_open(0, transport, diagnostic);
     }
     if (strncmp(name, "usb:", 4) == 0) {
-        char *end;
-        unsigned long index = strtoul(name + 4, &end, 10);
-        if (end == name + 4 || *end != '\0' || index > 255) {
-            return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "usb:N with N from 0 to 255", "unknown device");
+        const char *choice = name + 4;
+        bool number = *choice != '\0' && strlen(choice) <= 3 && strspn(choice, "0123456789") == strlen(choice);
+        bool place = strchr(choice, '-') != NULL && strspn(choice, "0123456789-.") == strlen(choice);
+        if (!number && !place && (strncmp(choice, "serial:", 7) != 0 || choice[7] == '\0')) {
+            return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name,
+                                "usb:N (an index), usb:BUS-PORT (a place) or usb:serial:TEXT", "unknown device");
         }
-        return systole_libusb_open((uint32_t)index, transport, diagnostic);
+        return systole_libusb_open_chosen(choice, transport, diagnostic);
     }
     struct systole_usb_device *device = NULL;
     enum systole_status status = cli_usb_device_open(name, target, faults, &device, diagnostic);

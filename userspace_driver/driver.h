@@ -100,7 +100,14 @@ struct systole_driver_statistics {
 void systole_driver_statistics(const struct systole_driver *driver, struct systole_driver_statistics *statistics);
 struct systole_transport *systole_driver_transport(struct systole_driver *driver);
 
-// A transport over libusb-1.0 (libusb_transport.c): the index-th Systole device, in either personality.
+// A transport over libusb-1.0 (libusb_transport.c): a Systole device in either personality, chosen by
+//   NULL or "N": its index among those that are there,
+//   "BUS-PORT.PORT...": its place, as the kernel names it (1-1, 2-1.4),
+//   "serial:TEXT": its serial number (devices that are in use are asked, too).
+// The device is this transport's alone until it is closed: who comes second gets SYSTOLE_NO_DEVICE. Transports of
+// different devices share nothing; each may be used by a thread of its own.
+enum systole_status systole_libusb_open_chosen(const char *choice, struct systole_transport **transport,
+                                               struct systole_diagnostic *diagnostic);
 enum systole_status systole_libusb_open(uint32_t index, struct systole_transport **transport,
                                         struct systole_diagnostic *diagnostic);
 

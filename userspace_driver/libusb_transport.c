@@ -403,8 +403,36 @@ static const struct systole_transport_functions functions = {
     .descriptor = descriptor,
 };
 
-static enum systole_status open_index(struct libusb_transport *this, uint32_t index,
-                                      struct systole_diagnostic *diagnostic) {
+static bool has_serial(libusb_device *device, const char *serial) {
+    struct libusb_device_descriptor descriptor;
+    libusb_device_handle *handle = NULL;
+    unsigned char text[128] = "";
+    int length = -1;
+    if (libusb_get_device_descriptor(device, &descriptor) == LIBUSB_SUCCESS && descriptor.iSerialNumber != 0 &&
+        libusb_open(device, &handle) == LIBUSB_SUCCESS) {
+        length = libusb_get_string_descriptor_ascii(handle, descriptor.iSerialNumber, text, sizeof text);
+        libusb_close(handle);
+    }
+    return length > 0 && strcmp((const char *)text, serial) == 0;
+}
+
+static bool is_chosen(libusb_device *device, uint32_t index, const char *choice) {
+    struct place place = place_of(device);
+    char name[sizeof((struct libusb_transport *)NULL)->name];
+    char *end;
+    if (strncmp(choice, "serial:", 7) == 0) {
+        return has_serial(device, choice + 7);
+    }
+    if (strchr(choice, '-') != NULL) {
+        name_place(&place, name, sizeof name);
+        return strcmp(name + 4, choice) == 0; // behind "usb:"
+    }
+    unsigned long wanted = strtoul(choice, &end, 10);
+    return end != choice && *end == '\0' && wanted == index;
+}
+
+static enum systole_status open_choice(struct libusb_transport *this, const char *choice,
+                                       struct systole_diagnostic *diagnostic) {
     libusb_device **devices = NULL;
     libusb_device *found = NULL;
     enum systole_status status = SYSTOLE_OK;
@@ -412,13 +440,13 @@ static enum systole_status open_index(struct libusb_transport *this, uint32_t in
     ssize_t count = libusb_get_device_list(this->context, &devices);
     for (ssize_t i = 0; i < count; i++) {
         uint16_t product = 0;
-        if (is_ours(devices[i], &product) && ours++ == index) {
+        if (is_ours(devices[i], &product) && is_chosen(devices[i], ours++, choice) && found == NULL) {
             found = devices[i];
         }
     }
     if (found == NULL) {
         status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "plug one in, or run below `systole serve fuse --`",
-                              "no Systole device number %u on USB, there are %u", index, ours);
+                              "no Systole device %s on USB, there are %u", choice, ours);
     } else {
         this->place = place_of(found);
         name_place(&this->place, this->name, sizeof this->name);
@@ -437,8 +465,8 @@ static enum systole_status open_index(struct libusb_transport *this, uint32_t in
     return status;
 }
 
-enum systole_status systole_libusb_open(uint32_t index, struct systole_transport **transport,
-                                        struct systole_diagnostic *diagnostic) {
+enum systole_status systole_libusb_open_chosen(const char *choice, struct systole_transport **transport,
+                                               struct systole_diagnostic *diagnostic) {
     enum systole_status status = SYSTOLE_OK;
     struct libusb_transport *made = calloc(1, sizeof *made);
     *transport = NULL;
@@ -454,11 +482,18 @@ enum systole_status systole_libusb_open(uint32_t index, struct systole_transport
         free(made);
         return status;
     }
-    status = open_index(made, index, diagnostic);
+    status = open_choice(made, choice == NULL ? "0" : choice, diagnostic);
     if (status != SYSTOLE_OK) {
         close_transport(&made->transport);
         return status;
     }
     *transport = &made->transport;
     return SYSTOLE_OK;
+}
+
+enum systole_status systole_libusb_open(uint32_t index, struct systole_transport **transport,
+                                        struct systole_diagnostic *diagnostic) {
+    char choice[16];
+    (void)snprintf(choice, sizeof choice, "%u", index);
+    return systole_libusb_open_chosen(choice, transport, diagnostic);
 }

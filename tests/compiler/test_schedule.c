@@ -131,8 +131,8 @@ START_TEST(units_overlap) {
 }
 END_TEST
 
-// The smaller the scratchpad the more memory is used again, then the host keeps what does not fit, then segments are cut
-// and operators leave; the results stay the same.
+// The smaller the scratchpad the more memory is used again, then the host keeps what does not fit, then segments are
+// cut and operators leave; the results stay the same.
 START_TEST(scarce_memory) {
     uint32_t segments = 0, loads = 0;
     for (uint32_t kilobytes = 256; kilobytes >= 8; kilobytes /= 2) {

@@ -8,11 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fault_soak.h"
 
-enum { THREADS = 16, PER_FAULT = 8, GROWTH_KB = 8192 };
+enum { THREADS = 16, PER_FAULT = 8, GROWTH_KB = 2048 };
 
 struct worker {
     pthread_t thread;
@@ -22,18 +21,6 @@ struct worker {
     enum systole_status status;
     struct systole_diagnostic diagnostic;
 };
-
-static long resident_kb(void) {
-    long size = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file != NULL) {
-        if (fscanf(file, "%ld %ld", &size, &resident) != 2) {
-            resident = 0;
-        }
-        (void)fclose(file);
-    }
-    return resident * (sysconf(_SC_PAGESIZE) / 1024);
-}
 
 static void *work(void *argument) {
     struct worker *worker = argument;
@@ -82,14 +69,6 @@ static int run(int argc, char **argv) {
             (struct soak_options){argv[2],    argv[3],  "systole16", strcmp(argv[5], "0") == 0 ? NULL : worker->script,
                                   inferences, seed + i, silence,     0};
     }
-    // A quarter first, so that what is allocated once is not taken for growth.
-    struct worker warm = workers[0];
-    warm.options.script = warm.options.script == NULL ? NULL : warm.script;
-    warm.options.inferences = inferences / 4 + 1;
-    if (threads == 1) {
-        work(&warm);
-    }
-    long before = resident_kb();
     for (uint32_t i = 1; i < threads; i++) {
         if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0) {
             printf("soak: error: no thread\n");
@@ -100,11 +79,11 @@ static int run(int argc, char **argv) {
     for (uint32_t i = 1; i < threads; i++) {
         (void)pthread_join(workers[i].thread, NULL);
     }
-    long grown = resident_kb() - before;
     for (uint32_t i = 0; i < threads; i++) {
         failed |= print(&workers[i]);
     }
-    printf("resident memory: %ld KiB, %+ld since the first quarter\n", resident_kb(), grown);
+    long grown = workers[0].result.end_kb - workers[0].result.early_kb;
+    printf("resident memory: %ld KiB, %+ld since the first quarter\n", workers[0].result.end_kb, grown);
     failed |= threads == 1 && grown > GROWTH_KB;
     return failed;
 }

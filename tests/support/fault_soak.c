@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "compiler.h"
 #include "device.h"
@@ -27,6 +28,18 @@ struct soak {
     uint32_t happened; // faults
     double *times;
 };
+
+static long resident_kb(void) {
+    long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file != NULL) {
+        if (fscanf(file, "%ld %ld", &size, &resident) != 2) {
+            resident = 0;
+        }
+        (void)fclose(file);
+    }
+    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
 
 static double now_ms(void) {
     struct timespec time;
@@ -187,7 +200,9 @@ enum systole_status soak_run(const struct soak_options *options, struct soak_res
         uint32_t done = 0;
         while (done < options->inferences && infer(&soak, done)) {
             done++;
+            result->early_kb = done == options->inferences / 4 ? resident_kb() : result->early_kb;
         }
+        result->end_kb = resident_kb();
         systole_driver_statistics(soak.driver, &result->statistics);
         qsort(soak.times, done, sizeof *soak.times, compare);
         result->longest_ms = done == 0 ? 0 : soak.times[done - 1];

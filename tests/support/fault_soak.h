@@ -29,7 +29,8 @@ struct soak_result {
     enum systole_status first_failure; // what the driver took that fault for; OK: it did not matter
     struct systole_diagnostic first_diagnostic;
     uint32_t first_recovery_ms;
-    uint64_t transfers; // at the last fault, of its endpoint
+    long early_kb, end_kb; // resident memory after a quarter and at the end
+    uint64_t transfers;    // at the last fault, of its endpoint
 };
 
 // SYSTOLE_OK: it could be run; see the result for what came of it.

@@ -277,6 +277,51 @@ START_TEST(a_single_input_window_is_not_overwritten) {
 }
 END_TEST
 
+// Three segments of which two fit: the one used longest ago leaves, and comes back by itself. Requests may be in
+// flight.
+START_TEST(segments_are_evicted_whole) {
+    static struct fixture fixtures[3];
+    struct systole_driver_statistics statistics;
+    systole_loaded loaded[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        make_exchange(&fixtures[i], i + 1);
+        fixtures[i].segment.region_words[SYSTOLE_REGION_PARAMETERS] = systole_target_words(target) / 5 * 2;
+        loaded[i] = load(&fixtures[i]);
+    }
+    systole_driver_statistics(driver, &statistics);
+    ck_assert_uint_eq(statistics.evictions, 1);
+    ck_assert(!systole_driver_resident(driver, loaded[0])); // for the third
+    ck_assert(systole_driver_resident(driver, loaded[1]) && systole_driver_resident(driver, loaded[2]));
+    static const uint8_t order[] = {1, 2, 1, 0, 1, 2, 0};
+    static const uint8_t leaves[] = {9, 9, 9, 2, 9, 0, 1}; // 9: nobody
+    struct call call;
+    for (uint32_t i = 0; i < sizeof order; i++) {
+        make_call(&call, i + 1);
+        ck_assert_int_eq(run_once(loaded[order[i]], &call), SYSTOLE_OK);
+        check_call(&call);
+        ck_assert_mem_eq(call.output + BYTES, fixtures[order[i]].parameters, BYTES);
+        ck_assert(systole_driver_resident(driver, loaded[order[i]]));
+        ck_assert(leaves[i] == 9 || !systole_driver_resident(driver, loaded[leaves[i]]));
+    }
+    systole_driver_statistics(driver, &statistics);
+    ck_assert_uint_eq(statistics.evictions, 4);
+    static struct call calls[MANY];
+    for (uint32_t i = 0; i < MANY; i++) {
+        make_call(&calls[i], i + 100);
+        ck_assert_int_eq(systole_driver_submit(driver, loaded[i * 7 % 3], &calls[i].request), SYSTOLE_OK);
+    }
+    ck_assert_int_eq(systole_driver_wait(driver, &calls[MANY - 1].request), SYSTOLE_OK);
+    for (uint32_t i = 0; i < MANY; i++) {
+        check_call(&calls[i]);
+        ck_assert_mem_eq(calls[i].output + BYTES, fixtures[i * 7 % 3].parameters, BYTES);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(systole_driver_unload(driver, loaded[i]), SYSTOLE_OK);
+        ck_assert(!systole_driver_resident(driver, loaded[i]));
+    }
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_refused) {
     struct fixture fixture;
     systole_loaded loaded;
@@ -667,6 +712,7 @@ int main(void) {
     tcase_add_test(tests, frames_go_out_in_order);
     tcase_add_test(tests, many_requests_of_two_segments);
     tcase_add_test(tests, a_single_input_window_is_not_overwritten);
+    tcase_add_test(tests, segments_are_evicted_whole);
     tcase_add_test(tests, what_does_not_fit_is_refused);
     tcase_add_test(tests, another_target_is_refused);
     tcase_add_loop_test(tests, one_fault_is_survived, 0, 26);

@@ -2,6 +2,7 @@
 // Copyright The Systole authors
 // The libusb transport on the virtual bus: what transport.h promises, against a device that stalls, stays silent,
 // resets and becomes another one; then the driver on top of it.
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,25 @@ static struct systole_driver *open_driver(void) {
 static void open_application(void) {
     systole_driver_close(open_driver());
     open_transport(); // firmware is in the device now
+}
+
+// By index, place and serial number; alone until closed.
+static void open_by(void) {
+    static const char *const good[] = {NULL, "0", "1-1", "serial:f755aac3"};
+    static const char *const bad[] = {"1", "", "x", "1-2", "1-1.1", "2-1", "serial:", "serial:f755aac", "0x"};
+    struct systole_diagnostic diagnostic = {"", "", ""};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct systole_transport *second = NULL;
+        enum systole_status status = systole_libusb_open_chosen(good[i], &transport, &diagnostic);
+        CLIENT_CHECK(status == SYSTOLE_OK, "%s: %s", good[i] == NULL ? "NULL" : good[i], diagnostic.what);
+        status = systole_libusb_open_chosen("0", &second, &diagnostic);
+        CLIENT_CHECK(status == SYSTOLE_NO_DEVICE && second == NULL, "a second one: %s", systole_status_name(status));
+        transport->functions->close(transport);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        enum systole_status status = systole_libusb_open_chosen(bad[i], &transport, &diagnostic);
+        CLIENT_CHECK(status == SYSTOLE_NO_DEVICE && transport == NULL, "%s: %s", bad[i], systole_status_name(status));
+    }
 }
 
 static void mark(struct systole_usb_transfer *transfer) {
@@ -266,13 +286,49 @@ static void runs_a_program(void) {
     systole_program_free(&program);
 }
 
+// An event loop: only the descriptor says when to look.
+static void waits_on_a_descriptor(void) {
+    struct systole_program program;
+    sample_program(&program);
+    struct systole_driver *driver = open_driver();
+    struct systole_diagnostic diagnostic = {"", "", ""};
+    systole_loaded loaded = 0;
+    static uint8_t input[64 * 16], outputs[2][64 * 16];
+    const uint8_t *in[] = {input};
+    uint8_t *out[] = {outputs[0], outputs[1]};
+    uint32_t timeout = 0;
+    int descriptor = systole_driver_descriptor(driver, &timeout);
+    CLIENT_CHECK(descriptor >= 0 && timeout == UINT32_MAX, "%d, %u", descriptor, timeout);
+    CLIENT_CHECK(systole_driver_load(driver, &program.segments[0], &loaded, &diagnostic) == SYSTOLE_OK, "%s",
+                 diagnostic.what);
+    for (int round = 0; round < 20; round++) {
+        struct systole_request request = {.inputs = in, .outputs = out};
+        uint64_t end = now_ms() + DEADLINE_MS;
+        int woken = 0;
+        CLIENT_CHECK(systole_driver_submit(driver, loaded, &request) == SYSTOLE_OK, "submit");
+        while (request.detail != NULL && now_ms() < end) {
+            CLIENT_CHECK(systole_driver_descriptor(driver, &timeout) == descriptor && timeout <= 1000, "%u", timeout);
+            struct pollfd ready = {.fd = descriptor, .events = POLLIN};
+            woken += poll(&ready, 1, (int)timeout);
+            (void)systole_driver_poll(driver, 0);
+        }
+        CLIENT_CHECK(request.detail == NULL && request.status == SYSTOLE_OK, "%s", request.diagnostic.what);
+        CLIENT_CHECK(woken > 0, "never woken");
+        systole_request_clear(&request);
+    }
+    systole_driver_close(driver);
+    systole_program_free(&program);
+}
+
 static const struct bus_client clients[] = {
     {"opens", opens},
+    {"open_by", open_by},
     {"moves_bytes", moves_bytes},
     {"meets_refusals", meets_refusals},
     {"survives_reenumeration", survives_reenumeration},
     {"closes_in_flight", closes_in_flight},
     {"runs_a_program", runs_a_program},
+    {"waits_on_a_descriptor", waits_on_a_descriptor},
     {NULL, NULL},
 };
 

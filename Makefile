@@ -175,12 +175,12 @@ soak-address: $(SOAK)
 fault-table: $(SOAK)
 	@$(SOAK) table examples/digits/digits_int8.tflite
 
-# The models of the RTL are those of the plain build.
+# The models of the RTL are those of the plain build. Forking a sanitised process for each test would take most of the time.
 SANITIZED := BUILD=$(BUILD)/sanitized OPTIMISE=-O1 SANITIZE=address,undefined
 test-sanitized: $(RTL_PRESETS)
 	@$(MAKE) --no-print-directory $(SANITIZED) test-sanitized-run
 test-sanitized-run: $(SYSTOLE) $(TESTS)
-	@SYSTOLE_RTL_PATH=$(dir $(BUILD))rtl SYSTOLE_SANITIZED=1 SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS)
+	@CK_FORK=no SYSTOLE_RTL_PATH=$(dir $(BUILD))rtl SYSTOLE_SANITIZED=1 SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS)
 
 # Artefacts of one tiny model, which docs/walkthrough.md tells about.
 RECORD_WALK := $(BUILD)/tests/walk/record_walk

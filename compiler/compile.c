@@ -147,10 +147,13 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
     struct segment_plan best = {.cycles = UINT64_MAX};
     enum systole_status status = SYSTOLE_OK;
     uint64_t pairs = 0;
+    FILE *dump = c->dump; // only what is chosen is worth reading
+    c->dump = NULL;
     for (size_t i = 0; i < UNIFORM_SCHEMES && status == SYSTOLE_OK; i++) {
         status = try_scheme(c, segment, 0, segment->operation_count, &schemes[i], &best);
     }
     if (status == SYSTOLE_OK && best.cycles == UINT64_MAX) {
+        c->dump = dump;
         segment->fits = false;
         status = probe(c, segment);
         return status == SYSTOLE_OK && segment->fits ? spill_segment(c, segment) : status;
@@ -164,6 +167,11 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
             }
             first = last;
         }
+    }
+    c->dump = dump;
+    if (status == SYSTOLE_OK && dump != NULL) {
+        struct segment_plan shown = *segment;
+        status = plan_commands(c, &shown);
     }
     if (status == SYSTOLE_OK) {
         *segment = best;

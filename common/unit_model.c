@@ -14,6 +14,7 @@
 #define RECORD_WORDS 12u // of a channel record
 #define DEPTHWISE_RECORDS 4u
 #define DEPTHWISE_WEIGHTS 2u
+#define KEPT_TAPS 32u
 #define WRITE 1u // flags of a write of the array
 #define WRITE_ENDS_TILE 2u
 #define WRITE_ENDS_COMMAND 4u
@@ -354,11 +355,14 @@ static void depthwise_group(const struct systole_unit_model *m, struct systole_d
     struct systole_request_model *r = &d->request;
     int64_t y0 = w->origin_y + (int64_t)d->row * w->stride_y, x0 = w->origin_x + (int64_t)d->column * w->stride_x;
     uint32_t tile = w->input_address + d->tile * w->input_tile_stride;
+    // Taps that the word before in the row has read are kept.
+    bool keeps = d->column > 0 && w->dilation_x == 1 && (uint32_t)w->kernel_height * w->kernel_width <= KEPT_TAPS;
+    uint32_t read_from = keeps && w->stride_x < w->kernel_width ? (uint32_t)w->kernel_width - w->stride_x : 0;
     r->valid = true;
     r->pending = 0;
     for (uint32_t j = 0; j < m->target->taps && d->tap_row < w->kernel_height; j++) {
         int64_t y = y0 + (int64_t)d->tap_row * w->dilation_y, x = x0 + (int64_t)d->tap_column * w->dilation_x;
-        if (y >= 0 && y < w->input_height && x >= 0 && x < w->input_width) {
+        if (d->tap_column >= read_from && y >= 0 && y < w->input_height && x >= 0 && x < w->input_width) {
             r->pending |= 1u << j;
             r->address[j] = tile + (uint32_t)y * w->input_row_stride + (uint32_t)x * w->input_pixel_stride;
         }

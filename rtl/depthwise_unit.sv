@@ -11,6 +11,7 @@
 // the last one is granted the next group takes its place. From there on nothing stops: result_queue has a slot for
 // every word that is on its way. depthwise and sum_pool are requantised, average_pool, max_pool and min_pool (count 1)
 // divided.
+// A tap that the word before in the row has read is taken from it; only the new columns of a window are read.
 // Parameters of the next tile, and of the next command's first, are fetched while a tile is computed.
 //
 // What a word's command decides at its end is kept in one of four contexts from acceptance to retirement; the number of the
@@ -51,6 +52,7 @@ module depthwise_unit
 
   localparam int unsigned Context = 2;
   localparam int unsigned Contexts = 1 << Context;
+  localparam int unsigned Kept = 32;                      // taps of a word for the next one of its row
   localparam int unsigned Slots = 16;                     // a word holds one for 12 cycles, 17 through the divider
   localparam int unsigned Slot = $clog2(Slots);
   localparam int unsigned Lane = TAPS > 1 ? $clog2(TAPS) : 1;
@@ -120,6 +122,9 @@ module depthwise_unit
 
   logic group_valid, group_ready, word_first, word_last, tile_last, command_last, group_weighted, group_outside;
   logic tap_valid [TAPS];
+  logic tap_reused [TAPS];
+  logic group_keeps;
+  logic [7:0] group_stride;
   logic [31:0] tap_address [TAPS];
   logic [7:0] group_index;
   logic [31:0] output_address, group_outside_address;
@@ -128,13 +133,14 @@ module depthwise_unit
   logic [Slot-1:0] slot;
   logic [2:0] fetched, walked_q;
 
-  window_walker #(.TAPS(TAPS), .CONTEXT(Context)) i_walker (
+  window_walker #(.TAPS(TAPS), .CONTEXT(Context), .KEPT(Kept)) i_walker (
     .clk_i, .rst_ni, .enable_i(enable),
     .command_valid_i(accept), .command_i(command),
     .input_low_i(window_low_i[0]), .input_high_i(window_high_i[0]),
     .output_low_i(window_low_i[2]), .output_high_i(window_high_i[2]),
     .context_i(newest), .command_ready_o(walker_ready),
-    .group_valid_o(group_valid), .tap_valid_o(tap_valid), .tap_address_o(tap_address), .group_index_o(group_index),
+    .group_valid_o(group_valid), .tap_valid_o(tap_valid), .tap_reused_o(tap_reused),
+    .tap_address_o(tap_address), .keeps_o(group_keeps), .stride_x_o(group_stride), .group_index_o(group_index),
     .word_first_o(word_first), .word_last_o(word_last), .tile_last_o(tile_last), .command_last_o(command_last),
     .output_address_o(output_address), .depthwise_o(group_weighted), .context_o(group_context),
     .outside_o(group_outside), .outside_address_o(group_outside_address), .group_ready_i(group_ready)
@@ -143,7 +149,9 @@ module depthwise_unit
   // ---- The request
 
   logic request_q;
-  logic [TAPS-1:0] pending_q, granted, remaining, tap_mask, mask_q;
+  logic [TAPS-1:0] pending_q, granted, remaining, tap_mask, mask_q, reused, reused_q;
+  logic keeps_q;
+  logic [7:0] stride_q;
   logic [31:0] address_q [TAPS];
   logic [7:0] index_q;
   logic first_q, last_q, tile_last_q, request_done;
@@ -155,6 +163,7 @@ module depthwise_unit
       read_valid_o[j] = pending_q[j] && enable;
       read_address_o[j] = address_q[j];
       tap_mask[j] = tap_valid[j];
+      reused[j] = tap_reused[j];
     end
   end
   always_comb begin
@@ -176,8 +185,11 @@ module depthwise_unit
       if (request_done) request_q <= 1'b0;
       if (group_taken) begin
         request_q <= 1'b1;
-        pending_q <= tap_mask;
+        pending_q <= tap_mask & ~reused;
         mask_q <= tap_mask;
+        reused_q <= reused;
+        keeps_q <= group_keeps;
+        stride_q <= group_stride;
         address_q <= tap_address;
         index_q <= group_index;
         first_q <= word_first;
@@ -196,7 +208,9 @@ module depthwise_unit
   logic arriving [TAPS];
   logic [WORD-1:0] tap_data [TAPS];
   logic complete_q, arrived_first_q, arrived_last_q, arrived_tile_last_q;
-  logic [TAPS-1:0] arrived_mask_q;
+  logic [TAPS-1:0] arrived_mask_q, arrived_reused_q;
+  logic arrived_keeps_q;
+  logic [7:0] arrived_stride_q;
   logic [7:0] arrived_index_q;
   logic [Context-1:0] arrived_context_q;
   logic [Slot-1:0] arrived_slot_q;
@@ -210,6 +224,9 @@ module depthwise_unit
       complete_q <= request_done;
       if (request_q) begin
         arrived_mask_q <= mask_q;
+        arrived_reused_q <= reused_q;
+        arrived_keeps_q <= keeps_q;
+        arrived_stride_q <= stride_q;
         arrived_index_q <= index_q;
         arrived_first_q <= first_q;
         arrived_last_q <= last_q;
@@ -259,7 +276,7 @@ module depthwise_unit
   logic [Context-1:0] leaving_context, sum_context;
   logic [Slot-1:0] sum_slot;
 
-  tap_datapath #(.COLUMNS(COLUMNS), .TAPS(TAPS), .TAG(Slot), .CONTEXT(Context)) i_datapath (
+  tap_datapath #(.COLUMNS(COLUMNS), .TAPS(TAPS), .TAG(Slot), .CONTEXT(Context), .KEPT(Kept)) i_datapath (
     .clk_i, .rst_ni, .enable_i(enable),
     .word_valid_i(parameter_valid), .word_record_i(parameter_record), .word_index_i(parameter_index),
     .word_tile_i(parameter_tile), .word_group_i(parameter_group), .word_lane_i(parameter_lane),
@@ -267,7 +284,8 @@ module depthwise_unit
     .operand_valid_i(arriving), .operand_data_i(tap_data),
     .input_unsigned_i(context_unsigned_q[arrived_context_q]),
     .input_zero_point_i(context_input_zero_q[arrived_context_q]),
-    .group_valid_i(complete_q), .group_mask_i(arrived_mask_q), .group_index_i(arrived_index_q),
+    .group_valid_i(complete_q), .group_mask_i(arrived_mask_q), .group_reused_i(arrived_reused_q),
+    .stride_i(arrived_stride_q), .keeps_i(arrived_keeps_q), .group_index_i(arrived_index_q),
     .group_first_i(arrived_first_q), .group_last_i(arrived_last_q), .tile_last_i(arrived_tile_last_q),
     .weighted_i(context_weighted_q[arrived_context_q]), .largest_i(context_largest_q[arrived_context_q]),
     .smallest_i(context_smallest_q[arrived_context_q]),

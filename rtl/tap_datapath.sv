@@ -5,6 +5,7 @@
 // Three stages that never stop:
 //   operands    each tap's word, the cycle after its grant: bytes minus zero point, 9 bits. Words of one group may
 //               arrive in different cycles; group_valid_i says that the last one arrives now.
+//               Taps that the word before in the row had, too, are taken from what was kept of it.
 //   group       products with the tap weights (or the bytes themselves) summed, or the largest or smallest, over the group's taps
 //   word        added to the word's groups before; with the last one bias is added and the word leaves
 // Taps in the padding are left out of the sum, which is what an operand of 0 does.
@@ -13,6 +14,7 @@ module tap_datapath #(
   parameter int unsigned TAPS = 3,
   parameter int unsigned TAG = 4,
   parameter int unsigned CONTEXT = 2,
+  parameter int unsigned KEPT = 32,                       // taps that are kept
   localparam int unsigned Word = 8 * COLUMNS,
   localparam int unsigned Lane = TAPS > 1 ? $clog2(TAPS) : 1
 ) (
@@ -40,6 +42,9 @@ module tap_datapath #(
   // A group whose last operand arrives in this cycle.
   input  logic              group_valid_i,
   input  logic [TAPS-1:0]   group_mask_i,                 // taps that are not padding
+  input  logic [TAPS-1:0]   group_reused_i,               // taps that are the word before's, stride_i taps further
+  input  logic [7:0]        stride_i,
+  input  logic              keeps_i,                      // this group's operands may be reused
   input  logic [7:0]        group_index_i,
   input  logic              group_first_i,                // of its word
   input  logic              group_last_i,                 // of its word
@@ -69,11 +74,13 @@ module tap_datapath #(
 
   localparam int unsigned Groups = (256 + TAPS - 1) / TAPS;
   localparam int unsigned Row = $clog2(2 * Groups);
+  localparam int unsigned Kept = $clog2(KEPT);
   localparam int unsigned Chunk = COLUMNS / 4;            // lanes of a record in a word; lanes in 32 bits are 4
 
   logic group_valid_q, group_first_q, group_last_q, group_tile_last_q, group_weighted_q, group_largest_q;
   logic group_smallest_q, sum_smallest_q;
-  logic group_unsigned_q;
+  logic group_unsigned_q, group_keeps_q;
+  logic [Kept-1:0] group_index_q;                         // only of groups that are kept
   logic [TAPS-1:0] group_mask_q;
   logic [Row-1:0] group_row_q, word_row;
   logic [CONTEXT-1:0] group_context_q;
@@ -86,7 +93,7 @@ module tap_datapath #(
 
   // There are fewer groups with more taps.
   logic unused_group_bits;
-  assign unused_group_bits = ^word_group_i ^ ^group_index_i;
+  assign unused_group_bits = ^word_group_i ^ ^group_index_i ^ ^stride_i;
 
   assign sum_context_o = sum_context_q;
   assign weights_done_o = weights_done_q;
@@ -114,6 +121,8 @@ module tap_datapath #(
         group_largest_q <= largest_i;
         group_smallest_q <= smallest_i;
         group_unsigned_q <= input_unsigned_i;
+        group_keeps_q <= keeps_i;
+        group_index_q <= Kept'(group_index_i);
         group_row_q <= weighted_i ? Row'(group_index_i) + (weights_set ? Row'(Groups) : '0) : '0;
         group_context_q <= context_i;
         group_tag_q <= tag_i;
@@ -149,6 +158,7 @@ module tap_datapath #(
   // Lanes. Stages from the last to the first, so that each reads what the one before held in the cycle before. All but
   // what leaves is private to this block: blocking assignments in rolled loops are quick in simulation.
   logic signed [8:0] operand [TAPS][COLUMNS];
+  logic signed [8:0] kept [KEPT][COLUMNS];
   logic signed [8:0] weight [2*Groups][TAPS][COLUMNS];
   int partial [COLUMNS];
   int sum [COLUMNS];
@@ -199,6 +209,20 @@ module tap_datapath #(
             for (int unsigned c = 0; c < COLUMNS; c++) partial[c] = partial[c] + int'(operand[j][c]);
           end
         end
+      end
+    end
+
+    // What the next word of the row may take again; then what this one takes.
+    if (enable_i && group_valid_q && group_keeps_q) begin
+      for (int unsigned j = 0; j < TAPS; j++) begin
+        automatic logic [Kept-1:0] tap = group_index_q * Kept'(TAPS) + Kept'(j);
+        if (group_mask_q[j]) kept[tap] = operand[j];
+      end
+    end
+    if (enable_i && group_valid_i) begin
+      for (int unsigned j = 0; j < TAPS; j++) begin
+        automatic logic [Kept-1:0] tap = Kept'(group_index_i) * Kept'(TAPS) + Kept'(j) + Kept'(stride_i);
+        if (group_reused_i[j]) operand[j] = kept[tap];
       end
     end
 

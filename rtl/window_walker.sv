@@ -9,11 +9,15 @@
 // column, row and address; TAPS taps further is a constant step, and one subtraction when the column leaves the kernel. The
 // constants are made once a command, behind the command that is being walked: four products and a short
 // walk over the first TAPS + 1 taps, one a cycle. The next command then starts without a gap.
+//
+// Windows side by side overlap: tap (ky, kx) of a word is tap (ky, kx + stride_x) of the word before in its row. Kernels of
+// up to KEPT taps and dilation_x 1 have these marked as reused: the datapath has kept them, memory is not asked.
 module window_walker
   import systole_pkg::*;
 #(
   parameter int unsigned TAPS = 3,
-  parameter int unsigned CONTEXT = 2                     // bits that name a command inside the unit
+  parameter int unsigned CONTEXT = 2,                    // bits that name a command inside the unit
+  parameter int unsigned KEPT = 32                       // taps of a word that the datapath keeps
 ) (
   input  logic                clk_i,
   input  logic                rst_ni,
@@ -30,7 +34,10 @@ module window_walker
 
   output logic                group_valid_o,
   output logic                tap_valid_o    [TAPS],     // inside the kernel and the input: to be read
+  output logic                tap_reused_o   [TAPS],     // valid, but not to be read: the datapath has it
   output logic [31:0]         tap_address_o  [TAPS],
+  output logic                keeps_o,                   // words of this command reuse taps
+  output logic [7:0]          stride_x_o,                // how many taps further in the word before
   output logic [7:0]          group_index_o,             // in its word; wraps
   output logic                word_first_o,              // first group of a word
   output logic                word_last_o,               // last group of a word
@@ -64,7 +71,7 @@ module window_walker
   logic [7:0] next_dilation_y_q, next_dilation_x_q;
   logic [31:0] next_input_low_q, next_input_high_q, next_output_low_q, next_output_high_q;
   logic [CONTEXT-1:0] next_context_q;
-  logic next_depthwise_q;
+  logic next_depthwise_q, next_keeps_q;
 
   // What set-up makes. span: kernel times dilation. tap_*: from a tap to the next in its row, to the next row.
   logic [15:0] next_span_y_q, next_span_x_q;
@@ -134,6 +141,8 @@ module window_walker
           tap_column_q <= 32'(next_dilation_x_q) * 32'(next_pixel_stride_q);
           next_span_y_q <= 16'(next_kernel_height_q) * 16'(next_dilation_y_q);
           next_span_x_q <= 16'(next_kernel_width_q) * 16'(next_dilation_x_q);
+          next_keeps_q <= next_dilation_x_q == 8'd1 && next_stride_x_q < next_kernel_width_q
+                          && 16'(next_kernel_height_q) * 16'(next_kernel_width_q) <= 16'(KEPT);
           tap_x_q <= '0;
           tap_y_q <= '0;
           tap_address_q <= '0;
@@ -164,7 +173,7 @@ module window_walker
   logic [31:0] y_q, x_q;                                  // input row and column under tap 0
   logic [15:0] tiles_left_q, rows_left_q, columns_left_q; // 0: this is the last
   logic [7:0] group_q;
-  logic first_q;
+  logic first_q, row_first_q, keeps_q;                    // row_first: the row's first word
   logic [31:0] lane_x_q [TAPS];
   logic [31:0] lane_y_q [TAPS];
   logic [31:0] lane_address_q [TAPS];
@@ -191,6 +200,8 @@ module window_walker
   assign word_first_o = first_q;
   assign output_address_o = output_q;
   assign depthwise_o = depthwise_q;
+  assign keeps_o = keeps_q;
+  assign stride_x_o = stride_x_q;
   assign context_o = context_q;
   assign group_taken = active_q && group_ready_i;
   assign column_last = columns_left_q == '0;
@@ -208,6 +219,7 @@ module window_walker
       automatic logic needed = lane_y_q[j] < 32'(span_y_q) && y_q + lane_y_q[j] < 32'(input_height_q)
                                && x_q + lane_x_q[j] < 32'(input_width_q);
       tap_valid_o[j] = needed;
+      tap_reused_o[j] = needed && keeps_q && !row_first_q && lane_x_q[j] + 32'(stride_x_q) < 32'(span_x_q);
       tap_address_o[j] = address;
       if (needed && !outside_o && (address < input_low_q || address >= input_high_q)) begin
         outside_o = 1'b1;
@@ -280,6 +292,8 @@ module window_walker
         output_high_q <= next_output_high_q;
         context_q <= next_context_q;
         depthwise_q <= next_depthwise_q;
+        keeps_q <= next_keeps_q;
+        row_first_q <= 1'b1;
       end else if (group_taken) begin
         if (!word_last_o) begin
           group_q <= group_q + 8'd1;
@@ -290,6 +304,7 @@ module window_walker
         end else begin
           group_q <= '0;
           first_q <= 1'b1;
+          row_first_q <= column_last;
           lane_x_q <= first_x_q;
           lane_y_q <= first_y_q;
           lane_address_q <= first_address_q;

@@ -6,6 +6,7 @@
 // Parameters: -GCOLUMNS=8 -GTAPS=3 -GTAG=4 -GCONTEXT=2
 #include "Vtap_datapath.h"
 
+#include <cstring>
 #include <deque>
 
 #include "rtl_testing.h"
@@ -107,13 +108,24 @@ struct Bench {
         tiles++;
     }
 
-    void one_word(Kind kind, unsigned taps, bool last_of_tile) {
-        bool is_unsigned = range(0, 1);
-        int32_t zero_point = kind == LARGEST ? 0 : (int32_t)range(0, 383) - 128;
-        unsigned context = range(0, 3), tag = words++ & 15;
+    // What the word before was made of; stride 0: the next one does not follow it in its row.
+    bool word_unsigned = false, was_valid[256];
+    int32_t word_zero_point = 0, before[256][COLUMNS];
+    unsigned context = 0;
+
+    void one_word(Kind kind, unsigned taps, bool last_of_tile, unsigned stride = 0) {
+        if (stride == 0) {
+            word_unsigned = range(0, 1);
+            word_zero_point = kind == LARGEST ? 0 : (int32_t)range(0, 383) - 128;
+            context = range(0, 3);
+        }
+        unsigned tag = words++ & 15;
+        bool valid[256];
+        int32_t operands[256][COLUMNS];
+        memset(valid, 0, sizeof valid);
         Result result{};
         for (unsigned c = 0; c < COLUMNS; c++) {
-            result.value[c] = kind == LARGEST && !is_unsigned ? -128 : 0;
+            result.value[c] = kind == LARGEST && !word_unsigned ? -128 : 0;
             result.multiplier[c] = kind == PRODUCTS ? multiplier[c] : (int32_t)(1000 + context);
             result.shift[c] = kind == PRODUCTS ? shift[c] : (int32_t)(7 + context);
         }
@@ -121,15 +133,29 @@ struct Bench {
         result.context = context;
         for (unsigned k = 0; k < taps; k += TAPS) {
             unsigned mask = range(0, 7) & (taps - k >= TAPS ? 7u : (1u << (taps - k)) - 1);
-            unsigned waiting = mask;
+            unsigned waiting = mask, reused = 0;
+            for (unsigned j = 0; j < TAPS; j++) {
+                bool can = stride != 0 && (mask >> j & 1) != 0 && k + j + stride < taps && was_valid[k + j + stride];
+                reused |= (unsigned)(can && range(0, 3) != 0) << j;
+                valid[k + j] = mask >> j & 1;
+                for (unsigned c = 0; (reused >> j & 1) != 0 && c < COLUMNS; c++) {
+                    operands[k + j][c] = before[k + j + stride][c];
+                }
+            }
+            waiting &= ~reused;
             do { // words arrive in any order, the last ones with the group
                 unsigned now = waiting & (range(0, 1) != 0 ? 7 : range(0, 7));
+                bool ends = (waiting & ~now) == 0;
                 for (unsigned j = 0; j < TAPS; j++) {
                     uint64_t word = random_word();
                     module.operand_data_i[j] = word;
                     module.operand_valid_i[j] = now >> j & 1;
                     for (unsigned c = 0; (now >> j & 1) != 0 && c < COLUMNS; c++) {
-                        int32_t value = operand((uint8_t)(word >> (8 * c)), is_unsigned, zero_point);
+                        operands[k + j][c] = operand((uint8_t)(word >> (8 * c)), word_unsigned, word_zero_point);
+                    }
+                    bool counts = (now >> j & 1) != 0 || (ends && (reused >> j & 1) != 0);
+                    for (unsigned c = 0; counts && c < COLUMNS; c++) {
+                        int32_t value = operands[k + j][c];
                         if (kind == LARGEST) {
                             result.value[c] = value > result.value[c] ? value : result.value[c];
                         } else {
@@ -137,19 +163,23 @@ struct Bench {
                             result.value[c] = (int32_t)((uint32_t)result.value[c] + (uint32_t)value);
                         }
                     }
-                    result.count += now >> j & 1;
+                    result.count += counts;
                 }
                 waiting &= ~now;
-                module.input_unsigned_i = is_unsigned;
-                module.input_zero_point_i = (uint16_t)(zero_point & 511);
+                module.input_unsigned_i = word_unsigned;
+                module.input_zero_point_i = (uint16_t)(word_zero_point & 511);
                 module.group_valid_i = waiting == 0;
                 module.group_mask_i = (uint8_t)mask;
+                module.group_reused_i = (uint8_t)reused;
+                module.stride_i = (uint8_t)stride;
+                module.keeps_i = taps <= 32;
                 module.group_index_i = (uint8_t)(k / TAPS);
                 module.group_first_i = k == 0;
                 module.group_last_i = k + TAPS >= taps;
                 module.tile_last_i = last_of_tile && k + TAPS >= taps;
                 module.weighted_i = kind == PRODUCTS;
                 module.largest_i = kind == LARGEST;
+                module.smallest_i = 0;
                 module.context_i = (uint8_t)context;
                 module.tag_i = (uint8_t)tag;
                 if (waiting == 0 && k + TAPS >= taps) {
@@ -162,6 +192,8 @@ struct Bench {
                 cycle();
             } while (waiting != 0);
         }
+        memcpy(was_valid, valid, sizeof valid);
+        memcpy(before, operands, sizeof before);
     }
 };
 
@@ -173,10 +205,14 @@ void random_words() {
             if (bench.range(0, 1) != 0) {
                 bench.parameters(taps);
                 for (unsigned w = 0; w < words; w++) {
-                    bench.one_word(PRODUCTS, taps, w + 1 == words);
+                    unsigned stride = w > 0 && taps <= 32 ? bench.range(0, 3) : 0;
+                    bench.one_word(PRODUCTS, taps, w + 1 == words, stride);
                 }
             } else {
-                bench.one_word(bench.range(0, 1) != 0 ? SUMS : LARGEST, taps, true);
+                Kind kind = bench.range(0, 1) != 0 ? SUMS : LARGEST;
+                for (unsigned w = 0; w < words; w++) {
+                    bench.one_word(kind, taps, w + 1 == words, w > 0 && taps <= 32 ? bench.range(0, 3) : 0);
+                }
             }
         }
         for (unsigned i = 0; i < 5; i++) {

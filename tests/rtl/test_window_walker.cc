@@ -20,7 +20,7 @@ namespace {
 constexpr unsigned TAPS = sizeof(Vwindow_walker::tap_valid_o);
 
 struct Group {
-    bool valid[TAPS];
+    bool valid[TAPS], reused[TAPS];
     uint32_t address[TAPS];
     uint32_t output;
     unsigned index, context;
@@ -38,6 +38,9 @@ void append(std::deque<Group> &groups, const systole_window &w, unsigned context
                         int y = w.origin_y + (int)(oy * w.stride_y + (k + j) / w.kernel_width * w.dilation_y);
                         int x = w.origin_x + (int)(ox * w.stride_x + (k + j) % w.kernel_width * w.dilation_x);
                         group.valid[j] = y >= 0 && y < w.input_height && x >= 0 && x < w.input_width;
+                        // What the word before in the row has read at the same place is not read again.
+                        group.reused[j] = group.valid[j] && ox > 0 && w.dilation_x == 1 && taps <= 32 &&
+                                          (k + j) % w.kernel_width + w.stride_x < w.kernel_width;
                         group.address[j] = w.input_address + t * w.input_tile_stride +
                                            (uint32_t)y * w.input_row_stride + (uint32_t)x * w.input_pixel_stride;
                     }
@@ -119,6 +122,8 @@ unsigned walk(const std::vector<systole_command> &commands, uint32_t random, uns
             const Group &group = groups.front();
             for (unsigned j = 0; j < TAPS; j++) {
                 CHECK_EQ(module.tap_valid_o[j], group.valid[j]);
+                CHECK_EQ(module.tap_reused_o[j], group.reused[j]);
+                CHECK(!group.reused[j] || module.keeps_o);
                 if (group.valid[j]) {
                     CHECK_EQ(module.tap_address_o[j], group.address[j]);
                 }

@@ -17,10 +17,13 @@ static const struct scheme schemes[] = {
     {.stripe_pixels = 0x7FFFFFFF, .stripes = 1, .most_stripes = 1, .channel_groups = 4},
     {.stripe_pixels = 24, .stripes = 3, .most_stripes = 4, .channel_groups = 16},
     {.stripe_pixels = 16, .stripes = 12, .most_stripes = 24, .channel_groups = 8},
+    {.stripe_pixels = 96, .stripes = 8, .most_stripes = 24, .channel_groups = 3},
+    {.stripe_pixels = 96, .stripes = 3, .most_stripes = 6, .channel_groups = 2},
+    {.stripe_pixels = 144, .stripes = 6, .most_stripes = 12, .channel_groups = 6},
 };
 #define SCHEMES (sizeof schemes / sizeof schemes[0])
-#define UNIFORM_SCHEMES 4u         // of these a segment begins with the best
-#define REFINEMENT_LIMIT 4000000ul // pairs of commands that refining may look at
+#define UNIFORM_SCHEMES 4u          // of these a segment begins with the best
+#define REFINEMENT_LIMIT 40000000ul // pairs of commands and simulated cycles that refining may look at
 
 // Words of the tensors that a cut before an operation would make cross the host.
 static uint64_t crossing(const struct compilation *c, const struct segment_plan *segment, uint32_t position) {
@@ -146,7 +149,7 @@ static uint32_t stretch_end(const struct compilation *c, const struct segment_pl
 static enum systole_status choose_commands(struct compilation *c, struct segment_plan *segment) {
     struct segment_plan best = {.cycles = UINT64_MAX};
     enum systole_status status = SYSTOLE_OK;
-    uint64_t pairs = 0;
+    uint64_t work = 0;
     FILE *dump = c->dump; // only what is chosen is worth reading
     c->dump = NULL;
     for (size_t i = 0; i < UNIFORM_SCHEMES && status == SYSTOLE_OK; i++) {
@@ -158,12 +161,12 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
         status = probe(c, segment);
         return status == SYSTOLE_OK && segment->fits ? spill_segment(c, segment) : status;
     }
-    for (uint32_t round = 0; round < 2; round++) { // stretches, then single operations
+    for (uint32_t round = 0; round < 3; round++) { // stretches, then single operations, twice
         for (uint32_t first = 0; first < segment->operation_count && status == SYSTOLE_OK;) {
             uint32_t last = round == 0 ? stretch_end(c, segment, first) : first + 1;
-            for (size_t i = 0; i < SCHEMES && status == SYSTOLE_OK && pairs < REFINEMENT_LIMIT; i++) {
+            for (size_t i = 0; i < SCHEMES && status == SYSTOLE_OK && work < REFINEMENT_LIMIT; i++) {
                 status = try_scheme(c, segment, first, last, &schemes[i], &best);
-                pairs += (uint64_t)best.command_count * best.command_count / 2;
+                work += (uint64_t)best.command_count * best.command_count / 2 + best.cycles;
             }
             first = last;
         }

@@ -30,6 +30,8 @@ static const struct {
     {CLI_SHOW_OPERATIONS, "show-operations", 's', NULL, "print what runs where, and why"},
     {CLI_GOLDEN, "golden", 0, "CASE_DIR", "inputN.bin, outputN.bin and layers.tsv to hold CPU and device against"},
     {CLI_FAULTS, "faults", 0, "FILE", "make the simulated device misbehave by a script (docs/faults.md)"},
+    {CLI_SLURM, "slurm", 0, "FILE", "write a job array for Slurm instead of measuring"},
+    {CLI_POINT, "point", 0, "N", "measure only that point, counted from 0"},
     {CLI_DUMP, "dump-passes", 0, "FILE", "what each pass of the compiler made"},
     {CLI_FLOAT, "float", 0, NULL, "float32 instead of int8"},
 };
@@ -188,6 +190,16 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_HTML:
             arguments->html = optarg;
+            break;
+        case CLI_SLURM:
+            arguments->slurm = optarg;
+            break;
+        case CLI_POINT:
+            arguments->point_given = true;
+            if (!parse_number(optarg, 0, &arguments->point)) {
+                (void)cli_usage_error(command, "--point wants a number, not '%s'", optarg);
+                return false;
+            }
             break;
         case CLI_DUMP:
             arguments->dump = optarg;

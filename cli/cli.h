@@ -21,7 +21,7 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, cli_disassemble, cli_targets,
-    cli_devices, cli_serve, cli_zoo;
+    cli_devices, cli_serve, cli_sweep, cli_zoo;
 
 // ---- Arguments
 enum cli_option {
@@ -41,17 +41,19 @@ enum cli_option {
     CLI_FAULTS = 1 << 13,
     CLI_TRACE = 1 << 14,
     CLI_HTML = 1 << 15,
+    CLI_SLURM = 1 << 16,
+    CLI_POINT = 1 << 17,
 };
 #define CLI_MAX_INPUTS 64
 struct cli_arguments {
     const char *positional[4];
     int positional_count;
     char **rest; // behind `--`; NULL: none
-    const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html;
+    const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html, *slurm;
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
-    uint32_t seed, repeat;
-    bool seed_given, all_tensors, show_operations, is_float;
+    uint32_t seed, repeat, point;
+    bool seed_given, point_given, all_tensors, show_operations, is_float;
 };
 // False: the process ends now with *exit_status (help was printed, or the usage was wrong and said so).
 bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,
@@ -80,6 +82,9 @@ struct cli_subject {
 // another). `dump`: file that receives what each pass made, or NULL.
 enum systole_status cli_subject_open(const char *path, const char *target, bool compile, const char *dump,
                                      struct cli_subject *subject, struct systole_diagnostic *diagnostic);
+// A .tflite compiled for a target that is no preset and no file.
+enum systole_status cli_subject_compile(const char *path, const struct systole_target *target,
+                                        struct cli_subject *subject, struct systole_diagnostic *diagnostic);
 void cli_subject_close(struct cli_subject *subject);
 
 // ---- Devices

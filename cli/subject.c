@@ -86,6 +86,25 @@ enum systole_status cli_subject_open(const char *path, const char *target, bool 
     return status;
 }
 
+enum systole_status cli_subject_compile(const char *path, const struct systole_target *target,
+                                        struct cli_subject *subject, struct systole_diagnostic *diagnostic) {
+    enum systole_status status = cli_subject_open(path, NULL, false, NULL, subject, diagnostic);
+    if (status == SYSTOLE_OK && !subject->is_model) {
+        status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "give the .tflite", "is a compiled program");
+        cli_subject_close(subject);
+    }
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    struct systole_compile_options options = {.dump = NULL};
+    status = systole_compile(&subject->graph, target, &options, &subject->program, diagnostic);
+    subject->has_program = status == SYSTOLE_OK;
+    if (status != SYSTOLE_OK) {
+        cli_subject_close(subject);
+    }
+    return status;
+}
+
 void cli_subject_close(struct cli_subject *subject) {
     systole_program_free(&subject->program);
     systole_graph_free(&subject->graph);

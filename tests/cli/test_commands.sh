@@ -7,7 +7,7 @@ model=examples/digits/digits_int8.tflite
 
 expect 0 "$SYSTOLE" --version
 expect 0 "$SYSTOLE" --help
-for command in compile run verify inspect disassemble targets devices serve zoo; do
+for command in compile run verify inspect disassemble targets devices serve sweep zoo; do
     expect 0 "$SYSTOLE" "$command" --help
     holds "$command --help names its usage" grep -q "^usage: systole $command" "$work/out"
     expect 2 "$SYSTOLE" "$command" --no-such-option

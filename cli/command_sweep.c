@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// A worker process a processor takes point after point from a counter that all share; what it finds goes to the CSV at
+// once. A worker that dies takes its point with it, not the sweep. Nothing is kept but the CSV: to go on after
+// whatever ended a sweep, give the same command.
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sweep.h"
+
+struct shared {
+    _Atomic uint32_t next, finished, failures;
+};
+
+struct sweep {
+    const struct sweep_study *study;
+    bool *done;
+    uint32_t first, last; // points of this process
+    int file;
+    struct shared *shared;
+};
+
+static void work(const struct sweep *sweep) {
+    for (uint32_t i; (i = atomic_fetch_add(&sweep->shared->next, 1)) < sweep->last;) {
+        if (sweep->done[i]) {
+            continue;
+        }
+        struct sweep_point point;
+        char key[SWEEP_LINE], result[SWEEP_LINE], line[2 * SWEEP_LINE];
+        sweep_study_point(sweep->study, i, &point);
+        sweep_point_key(sweep->study, &point, key);
+        sweep_measure(sweep->study, &point, result);
+        (void)snprintf(line, sizeof line, "%s%s\n", key, result);
+        if (!sweep_results_append(sweep->file, line)) {
+            atomic_fetch_add(&sweep->shared->failures, 1);
+        }
+        atomic_fetch_add(&sweep->shared->finished, 1);
+    }
+}
+
+static void show_progress(const struct shared *shared, uint32_t total, double start, bool last) {
+    uint32_t finished = atomic_load(&shared->finished);
+    double seconds = cli_seconds() - start;
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r%u of %u points, %.0f s", finished, total, seconds);
+        if (finished > 0 && finished < total) {
+            fprintf(stderr, ", about %.0f s to go", seconds / finished * (total - finished));
+        }
+        fprintf(stderr, "   %s", last ? "\n" : "");
+    }
+}
+
+// Returns how many workers ended badly.
+static uint32_t run_workers(const struct sweep *sweep, uint32_t todo) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t count = processors > 0 ? (uint32_t)processors : 1, alive = 0, bad = 0;
+    count = count < todo ? count : todo;
+    double start = cli_seconds();
+    pid_t parent = getpid();
+    fflush(NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() == parent) {
+                work(sweep);
+            }
+            _exit(0);
+        }
+        alive += child > 0;
+    }
+    bad += alive == 0;
+    while (alive > 0) {
+        int state;
+        pid_t ended = waitpid(-1, &state, WNOHANG);
+        if (ended > 0) {
+            alive--;
+            bad += !(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+            continue;
+        }
+        show_progress(sweep->shared, todo, start, false);
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
+    }
+    show_progress(sweep->shared, todo, start, true);
+    return bad;
+}
+
+// The study's name with another extension.
+static char *beside(const char *study, const char *extension) {
+    const char *slash = strrchr(study, '/'), *dot = strrchr(study, '.');
+    size_t length = dot != NULL && (slash == NULL || dot > slash) ? (size_t)(dot - study) : strlen(study);
+    char *path = malloc(length + strlen(extension) + 1);
+    if (path != NULL) {
+        (void)snprintf(path, length + strlen(extension) + 1, "%.*s%s", (int)length, study, extension);
+    }
+    return path;
+}
+
+// The tasks of an array append to one CSV; each takes the points whose number it is, modulo the number of tasks.
+static enum systole_status write_slurm(const char *path, const char *study, const char *csv, uint32_t points,
+                                       struct systole_diagnostic *diagnostic) {
+    char self[512] = "systole";
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[length > 0 ? length : 7] = '\0';
+    char *study_path = realpath(study, NULL), *text = NULL;
+    char *folder = realpath(".", NULL);
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    enum systole_status status = SYSTOLE_OUT_OF_MEMORY;
+    if (file != NULL && study_path != NULL && folder != NULL) {
+        uint32_t tasks = points < 1000 ? points : 1000;
+        fprintf(file,
+                "#!/bin/bash\n#SBATCH --job-name=systole-sweep\n#SBATCH --array=0-%u\n#SBATCH --ntasks=1\n"
+                "#SBATCH --cpus-per-task=1\n#SBATCH --output=/dev/null\n"
+                "# Tasks append to one file under a lock; submit again to do what is missing.\n"
+                "cd '%s' || exit 1\nfor ((point = SLURM_ARRAY_TASK_ID; point < %u; point += %u)); do\n"
+                "    '%s' sweep '%s' -o '%s' --point \"$point\" || exit\ndone\n",
+                tasks - 1, folder, points, tasks, self, study_path, csv);
+        status = fclose(file) == 0 ? SYSTOLE_OK : SYSTOLE_OUT_OF_MEMORY;
+    }
+    status = status == SYSTOLE_OK ? cli_write_file(path, text, size, diagnostic)
+                                  : systole_fail(diagnostic, status, path, "", "no memory");
+    free(text);
+    free(study_path);
+    free(folder);
+    return status;
+}
+
+static enum systole_status sweep_all(const struct sweep_study *study, const struct cli_arguments *arguments,
+                                     const char *csv, const char *svg, struct systole_diagnostic *diagnostic) {
+    struct sweep sweep = {.study = study, .last = study->point_count, .file = -1};
+    uint32_t todo = 0;
+    sweep.done = calloc(study->point_count, sizeof *sweep.done);
+    sweep.shared = mmap(NULL, sizeof *sweep.shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (sweep.done == NULL || sweep.shared == MAP_FAILED) {
+        free(sweep.done);
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, csv, "", "no memory for %u points", study->point_count);
+    }
+    enum systole_status status = sweep_results_open(csv, study, sweep.done, &sweep.file, diagnostic);
+    if (arguments->point_given) {
+        sweep.first = arguments->point;
+        sweep.last = arguments->point + 1;
+    }
+    for (uint32_t i = sweep.first; i < sweep.last; i++) {
+        todo += !sweep.done[i];
+    }
+    atomic_store(&sweep.shared->next, sweep.first);
+    if (status == SYSTOLE_OK && todo > 0) {
+        uint32_t bad = run_workers(&sweep, todo);
+        uint32_t finished = atomic_load(&sweep.shared->finished);
+        if (bad > 0 || finished != todo || atomic_load(&sweep.shared->failures) > 0) {
+            status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, csv, "give the same command to go on",
+                                  "%u of %u points were not measured or not written", todo - finished, todo);
+        }
+    }
+    if (status == SYSTOLE_OK && !arguments->point_given) {
+        status = sweep_plot(csv, svg, study, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        printf("%s: %u points, %u of them now%s%s\n", csv, sweep.last - sweep.first, todo,
+               arguments->point_given ? "" : "; ", arguments->point_given ? "" : svg);
+    }
+    if (sweep.file >= 0) {
+        (void)close(sweep.file);
+    }
+    (void)munmap(sweep.shared, sizeof *sweep.shared);
+    free(sweep.done);
+    return status;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv) {
+    struct cli_arguments arguments;
+    int exit_status;
+    if (!cli_parse(command, argc, argv, &arguments, &exit_status)) {
+        return exit_status;
+    }
+    struct systole_diagnostic diagnostic = {.what = ""};
+    static struct sweep_study study;
+    const char *path = arguments.positional[0];
+    enum systole_status status = sweep_study_read(path, &study, &diagnostic);
+    if (status != SYSTOLE_OK) {
+        return cli_error(status, &diagnostic);
+    }
+    char *chosen = arguments.output != NULL ? strdup(arguments.output) : beside(path, ".csv");
+    char *svg = chosen != NULL ? beside(chosen, ".svg") : NULL;
+    if (svg == NULL) {
+        status = systole_fail(&diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory");
+    } else if (arguments.point_given && arguments.point >= study.point_count) {
+        status = systole_fail(&diagnostic, SYSTOLE_BAD_ARGUMENT, path, "points count from 0",
+                              "there is no point %u of %u", arguments.point, study.point_count);
+    } else if (arguments.slurm != NULL) {
+        status = write_slurm(arguments.slurm, path, chosen, study.point_count, &diagnostic);
+        if (status == SYSTOLE_OK) {
+            printf("%s: %u points; sbatch it, then `systole sweep` draws\n", arguments.slurm, study.point_count);
+        }
+    } else {
+        status = sweep_all(&study, &arguments, chosen, svg, &diagnostic);
+    }
+    free(chosen);
+    free(svg);
+    sweep_study_free(&study);
+    return status == SYSTOLE_OK ? 0 : cli_error(status, &diagnostic);
+}
+
+const struct cli_command cli_sweep = {
+    .name = "sweep",
+    .summary = "cycles of models over array shapes, memories, ports and links",
+    .usage = "STUDY.json [options]",
+    .help = "Measures every combination of a study's values (docs/sweep.md) on all processors, appends each result to\n"
+            "a CSV and draws it. What the CSV already has is not measured again.\n",
+    .options = CLI_OUTPUT | CLI_SLURM | CLI_POINT,
+    .minimum = 1,
+    .maximum = 1,
+    .run = run,
+};

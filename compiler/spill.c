@@ -39,14 +39,15 @@ struct planner {
     uint32_t chunk_words;
     uint32_t fixed_words;    // of inputs and outputs
     uint32_t known_limit;    // whole_limit of `known`
-    struct geometry **known; // by first operation and length: HEIGHTS each
+    struct geometry **known; // by first operation and length: for each height, roomy and lean
 };
 
 // What a group costs.
 struct estimate {
-    bool fits;
+    bool fits, is_lean;
     uint32_t stripes;
     uint64_t cycles, link_in, link_out, commands, memory;
+    uint64_t local; // the longest of cycles and of the link's with maps, which do not wait for other groups
 };
 
 static const struct spill_operation *spilled_at(const struct planner *p, uint32_t position) {
@@ -137,31 +138,28 @@ static void add_lives(const struct planner *p, uint32_t first, uint32_t last, co
     }
 }
 
-// Several: a stripe is there beside the one before when rows are copied, or moved while others are used.
-static void add_stripes(const struct planner *p, const struct stripe_rows *rows, uint32_t stripes, bool on_host,
+// Several: the buffer, and copies when its end is reached, as stream.c makes them.
+static void add_stripes(const struct planner *p, const struct stripe_rows *rows, uint32_t stripes, bool is_lean,
                         struct geometry *g) {
     const struct storage *s = &p->segment->storages[rows->storage];
-    uint64_t largest = 0, old = 0;
+    uint32_t capacity = stripe_capacity(p->segment, rows, stripes, is_lean), row0 = 0;
     for (uint32_t i = 0; i < stripes; i++) {
-        uint32_t before = stripe_before(rows->hi, i);
-        if (rows->hi[i] == before) {
+        uint32_t before = stripe_before(rows->hi, i), lo = rows->lo[i];
+        if (rows->hi[i] == before || rows->hi[i] - row0 <= capacity) {
             continue;
         }
-        uint64_t size = stripe_words(s, rows->hi[i] - rows->lo[i]);
-        bool copies = rows->lo[i] < before;
-        largest = most(largest, size + (copies || on_host ? old : 0));
-        old = size;
-        if (copies) {
+        if (lo < before) {
             g->is_possible = g->is_possible && s->placement.row_stride <= WIDEST_COPY;
-            g->units[2] += (uint64_t)(before - rows->lo[i]) * s->placement.row_stride;
-            g->commands++;
+            g->units[2] += (uint64_t)(before - lo) * s->placement.row_stride;
+            g->commands += ir_divide_up(before - lo, lo - row0);
         }
+        row0 = lo;
     }
-    g->maps += largest;
+    g->maps += stripe_words(s, capacity);
 }
 
-static void measure(const struct planner *p, uint32_t first, uint32_t last, const struct stripe_shape *shape,
-                    struct geometry *g) {
+static void measure(const struct planner *p, uint32_t first, uint32_t last, bool is_lean,
+                    const struct stripe_shape *shape, struct geometry *g) {
     for (uint32_t k = 0; k < shape->count; k++) {
         const struct stripe_rows *rows = &shape->rows[k];
         const struct storage *s = &p->segment->storages[rows->storage];
@@ -172,7 +170,7 @@ static void measure(const struct planner *p, uint32_t first, uint32_t last, cons
         if (shape->stripes == 1) {
             add_lives(p, first, last, rows, g);
         } else {
-            add_stripes(p, rows, shape->stripes, home == HOME_HOST, g);
+            add_stripes(p, rows, shape->stripes, is_lean && home == HOME_STRIPES, g);
         }
         for (uint32_t i = 0; i < shape->stripes && home == HOME_HOST; i++) {
             uint32_t fresh = rows->hi[i] - stripe_before(rows->hi, i);
@@ -207,7 +205,7 @@ static uint32_t stripes_of(uint32_t rows, uint32_t k) {
 }
 
 static const struct geometry *geometry_of(struct planner *p, uint32_t first, uint32_t last, uint32_t k,
-                                          uint32_t stripes) {
+                                          uint32_t stripes, bool is_lean) {
     if (p->known == NULL || p->known_limit != p->whole_limit) {
         p->known = ir_allocate(p->c, p->segment->operation_count, LONGEST_GROUP * sizeof *p->known);
         p->known_limit = p->whole_limit;
@@ -217,12 +215,12 @@ static const struct geometry *geometry_of(struct planner *p, uint32_t first, uin
     }
     struct geometry **of_group = &p->known[(size_t)first * LONGEST_GROUP + (last - first - 1)];
     if (*of_group == NULL) {
-        *of_group = ir_allocate(p->c, HEIGHTS, sizeof **of_group);
+        *of_group = ir_allocate(p->c, 2 * HEIGHTS, sizeof **of_group);
     }
     if (*of_group == NULL) {
         return NULL;
     }
-    struct geometry *g = &(*of_group)[k];
+    struct geometry *g = &(*of_group)[2 * k + (is_lean ? 1 : 0)];
     if (!g->is_known) {
         g->is_known = true;
         g->lives = stripes == 1 ? ir_allocate(p->c, last - first, sizeof *g->lives) : NULL;
@@ -231,7 +229,7 @@ static const struct geometry *geometry_of(struct planner *p, uint32_t first, uin
         g->is_possible =
             (stripes > 1 || g->lives != NULL) && stripe_shape(p->c, p->segment, first, last, stripes, &shape);
         if (g->is_possible) {
-            measure(p, first, last, &shape, g);
+            measure(p, first, last, is_lean, &shape, g);
         }
         ir_release(p->c, mark);
     }
@@ -244,9 +242,10 @@ static bool holds(const struct planner *p, uint32_t first, uint32_t last, uint32
     return stripes > 1 && o->streamed && (last - first > 1 || stripe_parameter_words(p->c, o) <= p->budget / 2);
 }
 
-static struct estimate estimate_group(struct planner *p, uint32_t first, uint32_t last, uint32_t k, uint32_t stripes) {
-    struct estimate e = {.stripes = stripes};
-    const struct geometry *g = geometry_of(p, first, last, k, stripes);
+static struct estimate estimate_group(struct planner *p, uint32_t first, uint32_t last, uint32_t k, uint32_t stripes,
+                                      bool is_lean) {
+    struct estimate e = {.stripes = stripes, .is_lean = is_lean};
+    const struct geometry *g = geometry_of(p, first, last, k, stripes, is_lean);
     if (g == NULL || !g->is_possible) {
         e.memory = UINT32_MAX;
         return e;
@@ -277,33 +276,28 @@ static struct estimate estimate_group(struct planner *p, uint32_t first, uint32_
     e.link_out = link_cycles(p, g->link_out);
     uint64_t sum = g->units[0] + g->units[1] + g->units[2];
     uint64_t largest = most(g->units[0], most(g->units[1], g->units[2]));
-    e.cycles = largest + (sum - largest) / 4 + e.commands * COMMAND_CYCLES;
+    e.cycles = largest + (sum - largest) / (is_lean ? 1 : 4) + e.commands * COMMAND_CYCLES; // lean ones hardly overlap
+    e.local = most(e.cycles, most(link_cycles(p, g->link_in), e.link_out));
     return e;
 }
 
+static uint64_t cost_of(const struct estimate *e) {
+    return e->cycles + e->link_in + e->link_out;
+}
+
 // The fewest stripes with which a group fits: the more, the less memory.
-static struct estimate cheapest_stripes(struct planner *p, uint32_t first, uint32_t last) {
-    bool can_cut = true;
-    for (uint32_t i = first; i < last; i++) {
-        can_cut = can_cut && spilled_at(p, i)->can_cut;
-    }
-    const struct spill_operation *op = spilled_at(p, last - 1);
-    uint32_t rows = p->segment->storages[op->storages[op->input_count]].placement.height;
-    struct estimate best = estimate_group(p, first, last, 0, 1);
-    if (best.fits || !can_cut) {
-        return best;
-    }
+static struct estimate fewest_stripes(struct planner *p, uint32_t first, uint32_t last, uint32_t rows, bool is_lean) {
     uint32_t low = 1, high = 1;
     while (high + 1 < HEIGHTS && stripes_of(rows, high + 1) > 0) {
         high++;
     }
     if (stripes_of(rows, high) == 0) {
-        return best;
+        return (struct estimate){.memory = UINT32_MAX};
     }
-    best = estimate_group(p, first, last, high, stripes_of(rows, high));
+    struct estimate best = estimate_group(p, first, last, high, stripes_of(rows, high), is_lean);
     while (best.fits && low < high) {
         uint32_t middle = (low + high) / 2;
-        struct estimate e = estimate_group(p, first, last, middle, stripes_of(rows, middle));
+        struct estimate e = estimate_group(p, first, last, middle, stripes_of(rows, middle), is_lean);
         if (e.fits) {
             high = middle;
             best = e;
@@ -314,11 +308,27 @@ static struct estimate cheapest_stripes(struct planner *p, uint32_t first, uint3
     return best;
 }
 
+static struct estimate cheapest_stripes(struct planner *p, uint32_t first, uint32_t last) {
+    bool can_cut = true;
+    for (uint32_t i = first; i < last; i++) {
+        can_cut = can_cut && spilled_at(p, i)->can_cut;
+    }
+    const struct spill_operation *op = spilled_at(p, last - 1);
+    uint32_t rows = p->segment->storages[op->storages[op->input_count]].placement.height;
+    struct estimate best = estimate_group(p, first, last, 0, 1, false);
+    if (best.fits || !can_cut) {
+        return best;
+    }
+    best = fewest_stripes(p, first, last, rows, false);
+    struct estimate lean = fewest_stripes(p, first, last, rows, true);
+    return lean.fits && (!best.fits || cost_of(&lean) < cost_of(&best)) ? lean : best.fits ? best : lean;
+}
+
 // ---- Groups of a segment.
 
-static uint64_t total_cost(uint64_t cycles, uint64_t link_in, uint64_t link_out) {
-    uint64_t link = most(link_in, link_out);
-    return most(cycles, link) + (cycles < link ? cycles : link) / 4;
+static uint64_t total_cost(const struct estimate *sum) {
+    uint64_t link = most(sum->link_in, sum->link_out);
+    return most(sum->local, link) + (sum->local < link ? sum->local : link) / 4;
 }
 
 struct path {
@@ -349,12 +359,11 @@ static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan
             }
             struct path next = {.reached = true, .from = first, .group = e, .sum = paths[first].sum};
             next.sum.cycles += e.cycles;
+            next.sum.local += e.local;
             next.sum.link_in += e.link_in;
             next.sum.link_out += e.link_out;
             next.sum.commands += e.commands;
-            uint64_t cost = next.sum.cycles + next.sum.link_in + next.sum.link_out;
-            const struct estimate *old = &paths[last].sum;
-            if (!paths[last].reached || cost < old->cycles + old->link_in + old->link_out) {
+            if (!paths[last].reached || cost_of(&next.sum) < cost_of(&paths[last].sum)) {
                 paths[last] = next;
             }
         }
@@ -369,7 +378,10 @@ static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan
     }
     for (uint32_t at = count, g = plan->group_count; at > 0; at = paths[at].from) {
         struct spill_group *group = &plan->groups[--g];
-        *group = (struct spill_group){.first = paths[at].from, .last = at, .stripes = paths[at].group.stripes};
+        *group = (struct spill_group){.first = paths[at].from,
+                                      .last = at,
+                                      .stripes = paths[at].group.stripes,
+                                      .is_lean = paths[at].group.is_lean};
         group->holds = ir_allocate(p->c, at - group->first, sizeof *group->holds);
         if (group->holds == NULL) {
             return ir_out_of_memory(p->c);
@@ -542,7 +554,7 @@ static enum systole_status plan_option(struct planner *p, struct option *option,
             return status;
         }
         if (sum.commands <= commands) {
-            option->cost = total_cost(sum.cycles, sum.link_in, sum.link_out);
+            option->cost = total_cost(&sum);
             option->commands = commands;
             return status;
         }
@@ -559,10 +571,10 @@ static void dump_plan(struct planner *p, const struct option *option, const stru
     for (uint32_t g = 0; g < plan->group_count; g++) {
         const struct spill_group *group = &plan->groups[g];
         struct estimate e = cheapest_stripes(p, group->first, group->last);
-        fprintf(to, "operators %u..%u: %u stripes, %llu words, %llu cycles, link %llu in, %llu out, %llu commands\n",
+        fprintf(to, "operators %u..%u: %u %sstripes, %llu words, %llu cycles, link %llu in, %llu out, %llu commands\n",
                 p->segment->operations[group->first], p->segment->operations[group->last - 1], group->stripes,
-                (unsigned long long)e.memory, (unsigned long long)e.cycles, (unsigned long long)e.link_in,
-                (unsigned long long)e.link_out, (unsigned long long)e.commands);
+                group->is_lean ? "lean " : "", (unsigned long long)e.memory, (unsigned long long)e.cycles,
+                (unsigned long long)e.link_in, (unsigned long long)e.link_out, (unsigned long long)e.commands);
     }
     if (fits) {
         fprintf(to, "%u commands, %llu cycles, planned %llu\n", candidate->command_count,

@@ -26,6 +26,7 @@ enum spill_home {
 struct spill_group {
     uint32_t first, last; // positions of its operations in the segment; `last` is behind
     uint32_t stripes;     // 1: all maps whole
+    bool is_lean;         // buffers hold one stripe, not two (those that the link fills or empties always two)
     bool *holds;          // one an operation: its parameters stay from the first stripe to the last
 };
 
@@ -59,6 +60,9 @@ void stripe_needs(const struct segment_plan *segment, const struct spill_operati
 bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uint32_t first, uint32_t last,
                   uint32_t stripes, struct stripe_shape *shape);
 const struct stripe_rows *stripe_find(const struct stripe_shape *shape, uint32_t storage);
+// Rows that the buffer of stripes has.
+uint32_t stripe_capacity(const struct segment_plan *segment, const struct stripe_rows *rows, uint32_t stripes,
+                         bool is_lean);
 uint32_t stripe_before(const uint32_t *rows, uint32_t stripe); // rows[stripe - 1], 0 for the first
 uint32_t stripe_words(const struct storage *storage, uint32_t rows);
 uint32_t stripe_parameter_words(const struct compilation *c, const struct operation *o); // all tiles

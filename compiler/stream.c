@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // The commands of a plan (spill.h). Group by group and stripe by stripe: loads of what the stripe reads from the host,
-// copies of the rows that it shares with the stripe before, its operations, stores of what the host keeps. Everything
+// copies of rows that are still needed where a buffer ends, its operations, stores of what the host keeps. Everything
 // that is not whole in the scratchpad lies in buffers; a buffer is used from one command to another, and those that
 // are not used at the same time may share words. A buffer takes the words that have been free for longest, so that
 // loads can run ahead of the commands that need them; where that does not fit, the largest buffers choose first.
@@ -121,24 +121,36 @@ static bool in_stripes(const struct stream *t, uint32_t storage) {
     return home == HOME_STRIPES || home == HOME_HOST;
 }
 
-// The buffer of a storage's stripe: a new one when it has new rows, with the rows that are kept copied into it.
-static void open_stripe(struct stream *t, uint32_t position, const struct stripe_rows *rows, uint32_t s) {
+// Makes room for a storage's new rows behind those that the buffer has. At its end what is kept goes to the beginning,
+// in as many copies as it takes for none to read what it writes.
+static void open_stripe(struct stream *t, uint32_t position, const struct stripe_rows *rows,
+                        const struct spill_group *group, uint32_t s) {
     const struct storage *storage = &t->segment->storages[rows->storage];
-    struct view *now = &t->stripe[rows->storage], old = *now;
+    struct view *now = &t->stripe[rows->storage];
     uint32_t lo = rows->lo[s], hi = rows->hi[s], before = stripe_before(rows->hi, s);
     uint32_t row_words = storage->placement.row_stride;
-    *now = (struct view){add_buffer(t, stripe_words(storage, hi - lo), false), lo, hi};
-    if (lo < before) {
+    bool is_lean = group->is_lean && t->plan->homes[rows->storage] == HOME_STRIPES;
+    uint32_t capacity = stripe_capacity(t->segment, rows, group->stripes, is_lean);
+    if (now->buffer == SPILL_NONE) {
+        *now = (struct view){add_buffer(t, stripe_words(storage, capacity), false), lo, hi};
+        return;
+    }
+    uint32_t shift = lo - now->row0;
+    bool moves = hi - now->row0 > capacity;
+    for (uint32_t row = lo; row < before && moves; row += shift) {
         add_draft(t, &(struct draft){
                          .kind = DRAFT_COPY,
                          .operation = position,
                          .buffer = now->buffer,
-                         .from = old.buffer,
-                         .from_word = (lo - old.row0) * row_words,
-                         .rows = before - lo,
+                         .word = (row - lo) * row_words,
+                         .from = now->buffer,
+                         .from_word = (row - now->row0) * row_words,
+                         .rows = before - row < shift ? before - row : shift,
                          .words = row_words,
                      });
     }
+    now->row0 = moves ? lo : now->row0;
+    now->row1 = hi;
 }
 
 static uint32_t host_address(const struct storage *storage, uint32_t row) {
@@ -153,7 +165,7 @@ static void move_rows(struct stream *t, enum draft_kind kind, uint32_t position,
                      .kind = kind,
                      .operation = position,
                      .buffer = t->stripe[rows->storage].buffer,
-                     .word = (before - rows->lo[s]) * row_words,
+                     .word = (before - t->stripe[rows->storage].row0) * row_words,
                      .words = stripe_words(storage, rows->hi[s] - before),
                      .from = SPILL_NONE,
                      .host_address = host_address(storage, before),
@@ -257,7 +269,8 @@ static void compute(struct stream *t, const struct spill_group *group, uint32_t 
 // ---- Groups.
 
 // The stripe of each storage of an operation; loads of those that come from the host.
-static void open_stripes(struct stream *t, uint32_t position, const struct stripe_shape *shape, uint32_t s) {
+static void open_stripes(struct stream *t, const struct spill_group *group, uint32_t position,
+                         const struct stripe_shape *shape, uint32_t s) {
     const struct spill_operation *op = spilled_at(t, position);
     for (uint32_t k = 0; k < op->storage_count; k++) {
         const struct stripe_rows *rows = stripe_find(shape, op->storages[k]);
@@ -265,7 +278,7 @@ static void open_stripes(struct stream *t, uint32_t position, const struct strip
         bool is_there = now->buffer != SPILL_NONE && now->row1 == rows->hi[s];
         if (rows->hi[s] > stripe_before(rows->hi, s) && in_stripes(t, rows->storage) && !is_there &&
             rows->is_made == (k >= op->input_count)) {
-            open_stripe(t, position, rows, s);
+            open_stripe(t, position, rows, group, s);
             if (!rows->is_made) {
                 move_rows(t, DRAFT_LOAD, position, rows, s);
             }
@@ -279,7 +292,7 @@ static void draft_stripe(struct stream *t, const struct spill_group *group, cons
         const struct spill_operation *op = spilled_at(t, i);
         const struct stripe_rows *out = stripe_find(shape, op->storages[op->input_count]);
         uint32_t before = stripe_before(out->hi, s);
-        open_stripes(t, i, shape, s);
+        open_stripes(t, group, i, shape, s);
         if (out->hi[s] == before) {
             continue;
         }

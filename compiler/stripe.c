@@ -2,7 +2,8 @@
 // Copyright The Systole authors
 // Which rows a stripe needs. Going from the last operation of a group to the first, each stripe of an output says how
 // far its inputs must have come (hi); the next row that a reader will compute says what must be kept of the stripe
-// before (lo). So each row is computed, or loaded, exactly once: rows that the next stripe reads again are copied.
+// before (lo). So each row is computed, or loaded, exactly once. A buffer takes stripe behind stripe; when its end is
+// reached the rows that are still needed are copied to its beginning.
 #include "spill.h"
 
 #include <string.h>
@@ -196,6 +197,17 @@ bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uin
         settle(&shape->rows[i], stripes);
     }
     return true;
+}
+
+uint32_t stripe_capacity(const struct segment_plan *segment, const struct stripe_rows *rows, uint32_t stripes,
+                         bool is_lean) {
+    uint32_t largest = 0, height = segment->storages[rows->storage].placement.height;
+    for (uint32_t s = 0; s < stripes; s++) {
+        bool is_new = rows->hi[s] > stripe_before(rows->hi, s);
+        largest = is_new && rows->hi[s] - rows->lo[s] > largest ? rows->hi[s] - rows->lo[s] : largest;
+    }
+    largest = is_lean ? largest : 2 * largest;
+    return largest < height ? largest : height;
 }
 
 uint32_t stripe_parameter_words(const struct compilation *c, const struct operation *o) {

@@ -171,6 +171,10 @@ soak-threads: $(SOAK)
 	$(SOAK) run $(SOAK_MODEL) model 500 20 1 200 4
 soak-address: $(SOAK)
 	$(SOAK) run $(SOAK_MODEL) model 2000 20 1 200
+# Throughput and time to ready through libusb on the FUSE bus.
+.PHONY: bench-usb
+bench-usb: $(BUILD)/bench/usb
+	@$<
 # The table of docs/faults.md.
 fault-table: $(SOAK)
 	@$(SOAK) table examples/digits/digits_int8.tflite

@@ -221,14 +221,14 @@ uint32_t systole_faults_random(struct systole_faults *faults, uint32_t below) {
 }
 
 static enum systole_fault_kind any_kind(struct systole_faults *faults, enum systole_fault_endpoint endpoint) {
-    enum systole_fault_kind able[SYSTOLE_FAULT_KINDS];
+    enum systole_fault_kind able[SYSTOLE_FAULT_KINDS] = {SYSTOLE_FAULT_NONE};
     uint32_t count = 0;
     for (uint32_t i = 1; i < SYSTOLE_FAULT_KINDS; i++) {
         if (systole_fault_applies(i, endpoint)) {
             able[count++] = i;
         }
     }
-    return able[systole_faults_random(faults, count)];
+    return count == 0 ? SYSTOLE_FAULT_NONE : able[systole_faults_random(faults, count)];
 }
 
 enum systole_fault_kind systole_faults_begin(struct systole_faults *faults, enum systole_fault_endpoint endpoint) {

@@ -71,12 +71,12 @@ static enum systole_status expect(struct soak *soak, struct systole_diagnostic *
         for (size_t k = 0; k < soak->input_size; k++) {
             input[k] = (uint8_t)(next_random(&random) >> 16);
         }
-        soak->inputs[i] = malloc(soak->input_size);
+        soak->inputs[i] = malloc(soak->input_size + 1);
         status = soak->inputs[i] == NULL ? SYSTOLE_OUT_OF_MEMORY : systole_session_invoke(cpu, diagnostic);
         if (status == SYSTOLE_OK) {
             const uint8_t *output = systole_session_output(cpu, 0, &soak->output_size);
             memcpy(soak->inputs[i], systole_session_input(cpu, 0, &soak->input_size), soak->input_size);
-            soak->expected[i] = malloc(soak->output_size);
+            soak->expected[i] = malloc(soak->output_size + 1);
             status = soak->expected[i] == NULL ? SYSTOLE_OUT_OF_MEMORY : SYSTOLE_OK;
             if (status == SYSTOLE_OK) {
                 memcpy(soak->expected[i], output, soak->output_size);

@@ -41,7 +41,7 @@ static bool assemble_tensors(const struct segment_plan *plan, struct systole_seg
     }
     for (uint32_t i = 0; i < plan->storage_count; i++) {
         const struct storage *s = &plan->storages[i];
-        if (!s->is_input && !s->is_constant) {
+        if (!s->is_input && !s->is_constant && s->tensor >= 0) {
             segment->tensors[segment->tensor_count++] = (struct systole_segment_io){s->tensor, s->placement};
         }
     }

@@ -4,7 +4,7 @@
 // into the order in which they run and adds those. Every command gets the box of the tensor that it writes.
 #include <string.h>
 
-#include "ir.h"
+#include "movement.h"
 
 static const struct storage *storage_of(const struct segment_plan *segment, int32_t tensor) {
     return &segment->storages[ir_find_storage(segment, tensor)];
@@ -13,7 +13,7 @@ static const struct storage *storage_of(const struct segment_plan *segment, int3
 static const uint8_t window_opcodes[] = {
     [OPERATION_CONV] = SYSTOLE_OPCODE_CONV,         [OPERATION_DEPTHWISE] = SYSTOLE_OPCODE_DEPTHWISE,
     [OPERATION_MAX_POOL] = SYSTOLE_OPCODE_MAX_POOL, [OPERATION_AVERAGE_POOL] = SYSTOLE_OPCODE_AVERAGE_POOL,
-    [OPERATION_SUM_POOL] = SYSTOLE_OPCODE_SUM_POOL,
+    [OPERATION_SUM_POOL] = SYSTOLE_OPCODE_SUM_POOL, [OPERATION_MIN_POOL] = SYSTOLE_OPCODE_MIN_POOL,
 };
 
 // Pixel of the output tensor, counted linearly, at which a piece begins.
@@ -32,7 +32,8 @@ static void emit_window(const struct compilation *c, const struct segment_plan *
     const struct window *w = &o->window;
     const struct storage *in = storage_of(segment, o->inputs[0].tensor), *out = storage_of(segment, o->output.tensor);
     bool conv = o->kind == OPERATION_CONV;
-    bool raw = o->kind == OPERATION_MAX_POOL || o->kind == OPERATION_AVERAGE_POOL; // these know no zero points
+    bool raw = o->kind == OPERATION_MAX_POOL || o->kind == OPERATION_MIN_POOL ||
+               o->kind == OPERATION_AVERAGE_POOL; // these know no zero points
     uint32_t height = piece->y1 - piece->y0, width = piece->x1 - piece->x0;
     struct systole_window *b = &command->body.window;
     command->header.opcode = window_opcodes[o->kind];
@@ -96,15 +97,26 @@ static uint32_t walk_operand(const struct segment_plan *segment, const struct op
            tile * s->placement.tile_stride;
 }
 
+static const uint8_t elementwise_opcodes[] = {
+    [OPERATION_ADD] = SYSTOLE_OPCODE_ADD,         [OPERATION_SUB] = SYSTOLE_OPCODE_SUB,
+    [OPERATION_MUL] = SYSTOLE_OPCODE_MUL,         [OPERATION_MAXIMUM] = SYSTOLE_OPCODE_MAXIMUM,
+    [OPERATION_MINIMUM] = SYSTOLE_OPCODE_MINIMUM, [OPERATION_SQUARED_DIFFERENCE] = SYSTOLE_OPCODE_SQUARED_DIFFERENCE,
+    [OPERATION_PRELU] = SYSTOLE_OPCODE_PRELU,     [OPERATION_REQUANTISE] = SYSTOLE_OPCODE_REQUANTISE,
+    [OPERATION_TABLE] = SYSTOLE_OPCODE_TABLE,
+};
+
 static void emit_elementwise(const struct segment_plan *segment, const struct operation *o, const struct piece *piece,
                              struct systole_command *command) {
     const struct storage *out = storage_of(segment, o->output.tensor);
-    bool add = o->kind == OPERATION_ADD;
+    bool pair = ir_is_pair(o->kind);
     uint32_t strides[2][3] = {{0, 0, 0}, {0, 0, 0}}, addresses[2] = {0, 0};
     for (uint32_t k = 0; k < o->input_count; k++) {
         addresses[k] = walk_operand(segment, o, k, piece, strides[k]);
     }
-    command->header.opcode = add ? SYSTOLE_OPCODE_ADD : SYSTOLE_OPCODE_REQUANTISE;
+    if (o->kind == OPERATION_TABLE) {
+        addresses[1] = (uint32_t)SYSTOLE_REGION_PARAMETERS << 28 | o->tables[0].parameter_offset;
+    }
+    command->header.opcode = elementwise_opcodes[o->kind];
     command->header.unit = SYSTOLE_UNIT_ELEMENTWISE;
     command->body.elementwise = (struct systole_elementwise){
         .input_address = addresses[0],
@@ -124,7 +136,7 @@ static void emit_elementwise(const struct segment_plan *segment, const struct op
         .width = (uint16_t)(piece->x1 - piece->x0),
         .tiles = (uint16_t)(piece->t1 - piece->t0),
         .input_zero_point = (int16_t)o->inputs[0].zero_point,
-        .input2_zero_point = (int16_t)(add ? o->inputs[1].zero_point : 0),
+        .input2_zero_point = (int16_t)(pair ? o->inputs[1].zero_point : 0),
         .output_zero_point = (int16_t)o->output.zero_point,
         .clamp_min = (int16_t)o->clamp_min,
         .clamp_max = (int16_t)o->clamp_max,
@@ -138,7 +150,7 @@ static void emit_elementwise(const struct segment_plan *segment, const struct op
     };
     command->header.flags |= o->steps[0].lane_broadcast ? SYSTOLE_FLAG_INPUT_LANE_BROADCAST : 0;
     command->header.flags |= o->steps[1].lane_broadcast ? SYSTOLE_FLAG_INPUT2_LANE_BROADCAST : 0;
-    command->header.flags |= add && o->inputs[1].is_unsigned ? SYSTOLE_FLAG_INPUT2_UNSIGNED : 0;
+    command->header.flags |= pair && o->inputs[1].is_unsigned ? SYSTOLE_FLAG_INPUT2_UNSIGNED : 0;
 }
 
 // The box of the output tensor, whose rows may be others than the operation's; false: it is no box there.
@@ -166,6 +178,10 @@ static bool describe(const struct compilation *c, const struct segment_plan *seg
 bool emit_piece(const struct compilation *c, const struct segment_plan *segment, const struct piece *piece,
                 struct systole_command *command, struct systole_command_info *info) {
     const struct operation *o = &c->operations[segment->operations[piece->operation]];
+    if (piece->move != NULL) {
+        movement_emit(c, segment, o, piece, command, info);
+        return true;
+    }
     command->header.operator_index = (uint16_t)o->index;
     command->header.flags = (uint16_t)((o->inputs[0].is_unsigned ? SYSTOLE_FLAG_INPUT_UNSIGNED : 0) |
                                        (o->output.is_unsigned ? SYSTOLE_FLAG_OUTPUT_UNSIGNED : 0));

@@ -26,14 +26,6 @@ static void leave(const struct compilation *c, struct operation *operation, cons
     restrictions_apply(c, operation, &(struct eviction){code, operation->output.tensor, 0, 0});
 }
 
-static bool reads(const struct operation *operation, int32_t tensor) {
-    bool result = false;
-    for (uint32_t k = 0; k < operation->input_count && operation->state != STATE_CPU; k++) {
-        result = result || operation->inputs[k].tensor == tensor;
-    }
-    return result;
-}
-
 // Whether the host will want a tensor, by itself or as a folded RESHAPE shows it.
 static bool host_wants(const struct compilation *c, int32_t tensor) {
     bool result = ir_host_reads(c, tensor);
@@ -96,7 +88,7 @@ static bool pads_with_zero_point(const struct compilation *c, const struct systo
     return byte == out->quantisation.zero_point[0];
 }
 
-static void fuse_pad(const struct compilation *c, struct operation *pad) {
+static enum systole_status fuse_pad(struct compilation *c, struct operation *pad) {
     const struct systole_operator *op = &c->graph->operators[pad->index];
     int32_t top, left;
     bool can = pad_amounts(c, op, &top, &left) && pads_with_zero_point(c, op) && !host_wants(c, pad->output.tensor);
@@ -104,7 +96,7 @@ static void fuse_pad(const struct compilation *c, struct operation *pad) {
     uint32_t readers = 0;
     for (uint32_t i = pad->index + 1; i < c->graph->operator_count && can; i++) {
         const struct operation *o = &c->operations[i];
-        if (reads(o, pad->output.tensor)) {
+        if (ir_reads(o, pad->output.tensor)) {
             int32_t code = c->graph->operators[i].code;
             can = o->state == STATE_RUN && (code == SYSTOLE_OP_CONV_2D || code == SYSTOLE_OP_DEPTHWISE_CONV_2D) &&
                   o->window.input_height == (uint32_t)tensor_of(c, pad->output.tensor)->shape[1] &&
@@ -115,12 +107,11 @@ static void fuse_pad(const struct compilation *c, struct operation *pad) {
         }
     }
     if (!can || readers == 0) {
-        leave(c, pad, "pad_not_folded");
-        return;
+        return legalise_movement(c, pad);
     }
     for (uint32_t i = pad->index + 1; i < c->graph->operator_count; i++) {
         struct operation *o = &c->operations[i];
-        if (reads(o, pad->output.tensor)) {
+        if (ir_reads(o, pad->output.tensor)) {
             o->inputs[0].tensor = pad->inputs[0].tensor;
             o->window.input_height = (uint32_t)in->shape[1];
             o->window.input_width = (uint32_t)in->shape[2];
@@ -129,14 +120,18 @@ static void fuse_pad(const struct compilation *c, struct operation *pad) {
         }
     }
     fold(pad, "padding of the convolutions that follow");
+    return SYSTOLE_OK;
 }
 
 // ---- QUANTIZE
 
-// Pools work on raw bytes and would carry the turned bit on.
+// Others work on raw bytes and would carry the turned bit on.
 static bool knows_zero_point(const struct operation *operation) {
-    return operation->kind != OPERATION_MAX_POOL && operation->kind != OPERATION_AVERAGE_POOL &&
-           operation->kind != OPERATION_RESHAPE && operation->kind != OPERATION_PAD;
+    return operation->kind != OPERATION_MAX_POOL && operation->kind != OPERATION_MIN_POOL &&
+           operation->kind != OPERATION_AVERAGE_POOL && operation->kind != OPERATION_MAXIMUM &&
+           operation->kind != OPERATION_MINIMUM && operation->kind != OPERATION_TABLE &&
+           operation->kind != OPERATION_MOVE && operation->kind != OPERATION_RESHAPE &&
+           operation->kind != OPERATION_PAD;
 }
 
 static bool is_sign_flip(const struct compilation *c, const struct operation *quantize) {
@@ -154,7 +149,7 @@ static bool fold_into_readers(struct compilation *c, struct operation *quantize)
     }
     for (uint32_t i = quantize->index + 1; i < count; i++) {
         const struct operation *o = &c->operations[i];
-        if (o->state == STATE_RUN && reads(o, tensor)) {
+        if (o->state == STATE_RUN && ir_reads(o, tensor)) {
             if (!knows_zero_point(o)) {
                 return false;
             }
@@ -180,10 +175,10 @@ static bool fold_into_producer(struct compilation *c, const struct operation *qu
     struct operation *producer = NULL;
     for (uint32_t i = 0; i < c->graph->operator_count; i++) {
         struct operation *o = &c->operations[i];
-        if (o != quantize && o->state == STATE_RUN && reads(o, tensor)) {
+        if (o != quantize && o->state == STATE_RUN && ir_reads(o, tensor)) {
             return false;
         }
-        if (i < quantize->index && o->state == STATE_RUN && o->output.tensor == tensor) {
+        if (i < quantize->index && ir_writes(o, tensor)) {
             producer = o;
         }
     }
@@ -213,7 +208,7 @@ static void fuse_quantize(struct compilation *c, struct operation *quantize) {
 static const struct operation *device_producer(const struct compilation *c, int32_t tensor) {
     for (uint32_t i = c->graph->operator_count; i-- > 0;) {
         const struct operation *o = &c->operations[i];
-        if (o->output.tensor == tensor && o->state == STATE_RUN) {
+        if (ir_writes(o, tensor)) {
             if (o->kind == OPERATION_RESHAPE) {
                 tensor = o->inputs[0].tensor;
             } else {
@@ -237,24 +232,23 @@ static bool window_before(const struct compilation *c, const struct operation *r
     return before->channels == after->channels;
 }
 
-static void fuse_reshape(const struct compilation *c, struct operation *reshape) {
+static enum systole_status fuse_reshape(struct compilation *c, struct operation *reshape) {
     int32_t from = reshape->inputs[0].tensor, to = reshape->output.tensor;
     if (device_producer(c, from) == NULL) {
         leave(c, reshape, "reshape_on_host");
-        return;
+        return SYSTOLE_OK;
     }
     struct extents before = ir_extents(tensor_of(c, from)), after = ir_extents(tensor_of(c, to));
     struct window window;
     for (uint32_t i = reshape->index + 1; i < c->graph->operator_count; i++) {
-        if (c->operations[i].state == STATE_RUN && reads(&c->operations[i], to) &&
+        if (c->operations[i].state == STATE_RUN && ir_reads(&c->operations[i], to) &&
             !window_before(c, &c->operations[i], &before, &after, &window)) {
-            leave(c, reshape, "reshape_changes_channels");
-            return;
+            return legalise_movement(c, reshape);
         }
     }
     for (uint32_t i = reshape->index + 1; i < c->graph->operator_count; i++) {
         struct operation *o = &c->operations[i];
-        if (o->state != STATE_RUN || !reads(o, to)) {
+        if (o->state != STATE_RUN || !ir_reads(o, to)) {
             continue;
         }
         (void)window_before(c, o, &before, &after, &o->window);
@@ -263,22 +257,24 @@ static void fuse_reshape(const struct compilation *c, struct operation *reshape)
         }
     }
     fold(reshape, "another view of the same bytes");
+    return SYSTOLE_OK;
 }
 
 enum systole_status pass_fuse(struct compilation *c) {
-    for (uint32_t i = c->graph->operator_count; i-- > 0;) {
+    enum systole_status status = SYSTOLE_OK;
+    for (uint32_t i = c->graph->operator_count; i-- > 0 && status == SYSTOLE_OK;) {
         struct operation *o = &c->operations[i];
         if (o->state != STATE_RUN) {
             continue;
         }
         if (o->kind == OPERATION_PAD) {
-            fuse_pad(c, o);
+            status = fuse_pad(c, o);
         } else if (o->kind == OPERATION_RESHAPE) {
-            fuse_reshape(c, o);
-        } else if (c->graph->operators[i].code == SYSTOLE_OP_QUANTIZE) {
+            status = fuse_reshape(c, o);
+        } else if (c->graph->operators[i].code == SYSTOLE_OP_QUANTIZE && o->kind == OPERATION_REQUANTISE) {
             fuse_quantize(c, o);
         }
     }
     dump_operations(c, "fuse");
-    return SYSTOLE_OK;
+    return status;
 }

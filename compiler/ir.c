@@ -99,13 +99,52 @@ uint32_t ir_round_up(uint32_t value, uint32_t multiple) {
 }
 
 const char *ir_kind_name(enum operation_kind kind) {
-    static const char *const names[] = {"host",     "conv", "depthwise",  "max_pool", "average_pool",
-                                        "sum_pool", "add",  "requantise", "reshape",  "pad"};
+    static const char *const names[] = {
+        "host",       "conv",  "depthwise", "max_pool", "average_pool", "sum_pool",           "min_pool",
+        "add",        "sub",   "mul",       "maximum",  "minimum",      "squared_difference", "prelu",
+        "requantise", "table", "move",      "reshape",  "pad"};
     return names[kind];
 }
 
 bool ir_is_window(enum operation_kind kind) {
-    return kind >= OPERATION_CONV && kind <= OPERATION_SUM_POOL;
+    return kind >= OPERATION_CONV && kind <= OPERATION_MIN_POOL;
+}
+
+bool ir_is_pair(enum operation_kind kind) {
+    return kind >= OPERATION_ADD && kind <= OPERATION_PRELU;
+}
+
+uint32_t ir_output_count(const struct operation *operation) {
+    return 1 + operation->more_output_count;
+}
+
+const struct operand *ir_output(const struct operation *operation, uint32_t index) {
+    return index == 0 ? &operation->output : &operation->more_outputs[index - 1];
+}
+
+bool ir_reads(const struct operation *operation, int32_t tensor) {
+    bool result = false;
+    for (uint32_t k = 0; k < operation->input_count && operation->state != STATE_CPU; k++) {
+        result = result || operation->inputs[k].tensor == tensor;
+    }
+    return result;
+}
+
+bool ir_writes(const struct operation *operation, int32_t tensor) {
+    bool result = false;
+    for (uint32_t k = 0; k < ir_output_count(operation) && operation->state == STATE_RUN; k++) {
+        result = result || ir_output(operation, k)->tensor == tensor;
+    }
+    return result;
+}
+
+int32_t ir_temporary(struct operation *operation, uint32_t index, const struct extents *extents) {
+    operation->temporaries[index] = *extents;
+    return -1 - (int32_t)index;
+}
+
+int32_t ir_temporary_tensor(const struct operation *operation, int32_t number) {
+    return operation->first_temporary + 1 + number;
 }
 
 void ir_to_cpu(struct operation *operation, const char *reason, const char *format, ...) {

@@ -16,7 +16,13 @@
 #define IR_EXTENT_LIMIT 32767u    // origins of windows are signed 16-bit
 #define IR_TILES_LIMIT 65535u     // channel tiles are 16-bit
 #define IR_STRIDE_LIMIT 0xFFFFFFu // words from a channel tile to the next
+#define IR_MOVES_LIMIT 256u       // moves of one operation
 #define IR_IMAGES_LIMIT 64u       // images of a batch, a command or more each
+
+// A tensor as height x width x channels.
+struct extents {
+    uint32_t height, width, channels;
+};
 
 enum operation_kind {
     OPERATION_HOST, // nothing that the device can do
@@ -25,8 +31,17 @@ enum operation_kind {
     OPERATION_MAX_POOL,
     OPERATION_AVERAGE_POOL,
     OPERATION_SUM_POOL,
+    OPERATION_MIN_POOL,
     OPERATION_ADD,
+    OPERATION_SUB,
+    OPERATION_MUL,
+    OPERATION_MAXIMUM,
+    OPERATION_MINIMUM,
+    OPERATION_SQUARED_DIFFERENCE,
+    OPERATION_PRELU,
     OPERATION_REQUANTISE,
+    OPERATION_TABLE,
+    OPERATION_MOVE,    // data movement: `moves`
     OPERATION_RESHAPE, // exists only folded
     OPERATION_PAD,     // exists only folded
 };
@@ -79,6 +94,12 @@ struct scheme {
     uint32_t channel_groups; // where a map is not cut in rows
 };
 
+// Every byte to another.
+struct lookup {
+    uint8_t bytes[256];
+    uint32_t parameter_offset;
+};
+
 struct operation {
     uint32_t index; // of its operator
     enum operation_kind kind;
@@ -86,15 +107,24 @@ struct operation {
     int32_t segment; // -1: none
     char reason[48]; // as in systole_operator_info
     char detail[256];
-    struct operand inputs[2], output;
-    uint32_t input_count;
+    struct operand *inputs; // at least 2
+    struct operand output, *more_outputs;
+    uint32_t input_count, more_output_count;
     struct window window;
     struct pixel_steps steps[2];
     int32_t clamp_min, clamp_max;
     struct weights weights;                              // conv and depthwise
     struct systole_multiplier input_rescale[2], rescale; // add, requantise and sum_pool
-    int32_t left_shift;                                  // add
-    struct scheme scheme;                                // how tile cuts it
+    int32_t left_shift;                                  // add, sub, squared_difference
+    struct lookup *tables;                               // table; move: of each input, or none
+    uint32_t table_count;
+    struct move *moves; // of a move, in order
+    struct lane_map *lane_maps;
+    uint32_t move_count, lane_map_count;
+    int32_t fill;                // what moves fill with
+    struct extents *temporaries; // of a move: one an output, one an input; channels 0: not used
+    int32_t first_temporary;     // tensor number of the first (below -1)
+    struct scheme scheme;        // how tile cuts it
     // Of lay_out:
     bool packed;
     uint32_t segments, segment_bytes; // packed
@@ -107,7 +137,8 @@ struct operation {
 
 // A tensor's bytes on the device during one segment.
 struct storage {
-    int32_t tensor;
+    int32_t tensor; // below -1: a temporary of an operation
+    struct extents extents;
     struct systole_placement placement;
     uint32_t words;
     uint32_t first_operation, last_operation; // positions in the segment between which it lives
@@ -117,7 +148,8 @@ struct storage {
 
 // A box of an operation's output that one command computes. Rows and columns are of one image's output.
 struct piece {
-    uint32_t operation; // position in the segment
+    uint32_t operation;      // position in the segment
+    const struct move *move; // of which the box is a part, in its rows and columns; NULL: of the output
     uint32_t image, y0, y1, x0, x1, t0, t1;
 };
 
@@ -170,6 +202,7 @@ struct compilation {
     uint32_t segment_count;
     struct systole_step *steps;
     uint32_t step_count;
+    int32_t temporary_count; // of all operations
 };
 
 // Zeroed memory until the compilation ends; NULL when there is none.
@@ -185,16 +218,21 @@ void ir_release(struct compilation *compilation, struct arena_mark mark);
 enum systole_status ir_out_of_memory(const struct compilation *compilation);
 enum systole_status ir_internal_error(const struct compilation *compilation, uint32_t operator_index, const char *what);
 
-// A tensor as height x width x channels.
-struct extents {
-    uint32_t height, width, channels;
-};
 struct extents ir_extents(const struct systole_tensor *tensor);
 
 uint32_t ir_divide_up(uint32_t value, uint32_t divisor);
 uint32_t ir_round_up(uint32_t value, uint32_t multiple);
 const char *ir_kind_name(enum operation_kind kind);
 bool ir_is_window(enum operation_kind kind);
+bool ir_is_pair(enum operation_kind kind); // element-wise on two maps
+uint32_t ir_output_count(const struct operation *operation);
+const struct operand *ir_output(const struct operation *operation, uint32_t index);
+bool ir_reads(const struct operation *operation, int32_t tensor);
+bool ir_writes(const struct operation *operation, int32_t tensor);
+// Marks the temporary of a move as used and returns its number in moves (negative).
+int32_t ir_temporary(struct operation *operation, uint32_t index, const struct extents *extents);
+// The tensor number of a temporary of moves.
+int32_t ir_temporary_tensor(const struct operation *operation, int32_t number);
 // Keeps an operation on the CPU.
 void ir_to_cpu(struct operation *operation, const char *reason, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -228,6 +266,17 @@ bool emit_piece(const struct compilation *c, const struct segment_plan *segment,
 void parameters_assign(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status parameters_fill(struct compilation *compilation, struct segment_plan *segment);
 
+// Element-wise on two maps.
+bool restrictions_is_pair(const struct systole_operator *op);
+// Moves data and nothing else.
+bool restrictions_is_movement(const struct systole_operator *op);
+
+// Operators on single elements one behind the other, of which only the first reads and only the last (given) writes
+// bytes: their number, 0 when this is none.
+#define IR_CHAIN_LIMIT 16u
+uint32_t legalise_chain(const struct systole_graph *graph, uint32_t last, uint32_t chain[IR_CHAIN_LIMIT]);
+// Makes an operation a move (fuse: what could not be folded).
+enum systole_status legalise_movement(struct compilation *compilation, struct operation *operation);
 // Shared by legalise and fuse: the window of a fully connected layer on a map of height x width x channels.
 // False: the three do not fit together, or the kernel is too large.
 bool legalise_fully_connected(const struct extents *input, const struct extents *output, uint32_t depth,

@@ -107,7 +107,14 @@ static void find_lives(const struct compilation *c, struct segment_plan *segment
         for (uint32_t k = 0; k < o->input_count; k++) {
             mark_live(segment, o->inputs[k].tensor, i);
         }
-        mark_live(segment, o->output.tensor, i);
+        for (uint32_t k = 0; k < ir_output_count(o); k++) {
+            mark_live(segment, ir_output(o, k)->tensor, i);
+        }
+        for (uint32_t k = 0; o->kind == OPERATION_MOVE && k < ir_output_count(o) + o->input_count; k++) {
+            if (o->temporaries[k].channels > 0) {
+                mark_live(segment, ir_temporary_tensor(o, -1 - (int32_t)k), i);
+            }
+        }
     }
 }
 
@@ -122,14 +129,12 @@ static void find_linear(const struct compilation *c, struct segment_plan *segmen
         const struct window *w = &o->window;
         for (uint32_t k = 0; k < o->input_count; k++) {
             struct storage *s = &segment->storages[ir_find_storage(segment, o->inputs[k].tensor)];
-            struct extents e = ir_extents(&c->graph->tensors[s->tensor]);
-            if (!ir_is_window(o->kind) || !same_rows(w->images, w->input_height, w->input_width, &e)) {
+            if (!ir_is_window(o->kind) || !same_rows(w->images, w->input_height, w->input_width, &s->extents)) {
                 s->linear = true;
             }
         }
         struct storage *s = &segment->storages[ir_find_storage(segment, o->output.tensor)];
-        struct extents e = ir_extents(&c->graph->tensors[s->tensor]);
-        if (!same_rows(w->images, w->output_height, w->output_width, &e)) {
+        if (o->kind != OPERATION_MOVE && !same_rows(w->images, w->output_height, w->output_width, &s->extents)) {
             s->linear = true;
         }
     }
@@ -137,7 +142,7 @@ static void find_linear(const struct compilation *c, struct segment_plan *segmen
 
 // Returns the words of the storage, which may be more than there can be.
 static uint64_t lay_out_storage(const struct compilation *c, const struct segment_plan *segment, struct storage *s) {
-    struct extents e = ir_extents(&c->graph->tensors[s->tensor]);
+    struct extents e = s->extents;
     struct systole_placement *p = &s->placement;
     p->height = e.height;
     p->width = e.width;
@@ -150,7 +155,7 @@ static uint64_t lay_out_storage(const struct compilation *c, const struct segmen
         tiles = 1;
     } else {
         p->layout = SYSTOLE_LAYOUT_TILED;
-        p->row_stride = s->linear ? e.width : lay_out_spread_rows(c, segment, s, e.width);
+        p->row_stride = s->linear || s->tensor < 0 ? e.width : lay_out_spread_rows(c, segment, s, e.width);
         tiles = ir_divide_up(e.channels, c->target->columns);
     }
     uint64_t words = (uint64_t)e.height * p->row_stride * tiles;
@@ -201,8 +206,7 @@ enum systole_status pass_lay_out(struct compilation *c, struct segment_plan *seg
         uint64_t words = lay_out_storage(c, segment, s);
         for (uint32_t k = 0; k < segment->operation_count; k++) {
             const struct operation *o = &c->operations[segment->operations[k]];
-            if (o->inputs[0].tensor == s->tensor || o->inputs[o->input_count - 1].tensor == s->tensor ||
-                o->output.tensor == s->tensor) {
+            if (ir_reads(o, s->tensor) || ir_writes(o, s->tensor)) {
                 evict(c, o->index, s->tensor, words);
             }
         }

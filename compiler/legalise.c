@@ -6,7 +6,8 @@
 // multiplier, too many taps) is a convolution whose weights between other channels are zero.
 #include <string.h>
 
-#include "ir.h"
+#include "movement.h"
+#include "quantised_tables.h"
 
 static const struct systole_tensor *tensor_of(const struct compilation *c, int32_t index) {
     return &c->graph->tensors[index];
@@ -150,7 +151,8 @@ static enum systole_status set_rescale(struct compilation *c, struct operation *
     return SYSTOLE_OK;
 }
 
-static enum systole_status legalise_mean(struct compilation *c, struct operation *operation) {
+// The window over all rows and columns that are reduced. REDUCE_MAX and REDUCE_MIN look at bytes, MEAN at sums.
+static enum systole_status legalise_reduction(struct compilation *c, struct operation *operation) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
     const struct systole_tensor *in = tensor_of(c, op->inputs[0]);
     bool axes[SYSTOLE_MAX_RANK], reduced[4] = {false, false, false, false};
@@ -163,7 +165,9 @@ static enum systole_status legalise_mean(struct compilation *c, struct operation
         shape[4 - in->rank + i] = (uint32_t)in->shape[i];
         reduced[4 - in->rank + i] = axes[i];
     }
-    operation->kind = OPERATION_SUM_POOL;
+    operation->kind = op->code == SYSTOLE_OP_REDUCE_MAX   ? OPERATION_MAX_POOL
+                      : op->code == SYSTOLE_OP_REDUCE_MIN ? OPERATION_MIN_POOL
+                                                          : OPERATION_SUM_POOL;
     operation->window = (struct window){
         .images = shape[0],
         .input_height = shape[1],
@@ -179,13 +183,20 @@ static enum systole_status legalise_mean(struct compilation *c, struct operation
         .dilation_y = 1,
         .dilation_x = 1,
     };
+    if (operation->kind != OPERATION_SUM_POOL) {
+        operation->inputs[0] = operand_of(c, op->inputs[0], 0);
+        operation->output = operand_of(c, op->outputs[0], 0);
+        systole_activation_range(tensor_of(c, op->outputs[0]), SYSTOLE_ACTIVATION_NONE, &operation->clamp_min,
+                                 &operation->clamp_max);
+        return SYSTOLE_OK;
+    }
     return set_rescale(c, operation);
 }
 
-static enum systole_status legalise_elementwise(struct compilation *c, struct operation *operation) {
+// An element-wise operation on the whole of one map.
+static void set_whole_map(const struct compilation *c, struct operation *operation) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
     struct extents e = ir_extents(tensor_of(c, op->outputs[0]));
-    operation->kind = OPERATION_REQUANTISE;
     operation->window = (struct window){
         .images = 1,
         .input_height = e.height,
@@ -196,30 +207,131 @@ static enum systole_status legalise_elementwise(struct compilation *c, struct op
         .output_channels = e.channels,
     };
     operation->steps[0] = (struct pixel_steps){0, e.width, 1, false};
+}
+
+static enum systole_status legalise_rescale(struct compilation *c, struct operation *operation) {
+    operation->kind = OPERATION_REQUANTISE;
+    set_whole_map(c, operation);
     return set_rescale(c, operation);
+}
+
+static enum systole_status add_table(struct compilation *c, struct operation *operation, uint32_t count) {
+    operation->tables = ir_allocate(c, count, sizeof *operation->tables);
+    operation->table_count = operation->tables != NULL ? count : 0;
+    return operation->tables != NULL ? SYSTOLE_OK : ir_out_of_memory(c);
+}
+
+// A chain of operators on single elements that ends with this one (its first reads bytes) is a table.
+static enum systole_status legalise_table(struct compilation *c, struct operation *operation) {
+    uint32_t chain[IR_CHAIN_LIMIT], count = legalise_chain(c->graph, operation->index, chain);
+    operation->kind = OPERATION_TABLE;
+    set_whole_map(c, operation);
+    operation->inputs[0] = operand_of(c, c->graph->operators[chain[0]].inputs[0], 0);
+    operation->output = operand_of(c, c->graph->operators[operation->index].outputs[0], 0);
+    operation->clamp_min = operation->output.is_unsigned ? 0 : -128;
+    operation->clamp_max = operation->clamp_min + 255;
+    enum systole_status status = add_table(c, operation, 1);
+    return status != SYSTOLE_OK
+               ? status
+               : systole_unary_table_derive(c->graph, chain, count, operation->tables[0].bytes, c->diagnostic);
+}
+
+static bool is_read_once(const struct systole_graph *graph, int32_t tensor) {
+    uint32_t readers = 0;
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        readers += graph->outputs[i] == tensor ? 2 : 0;
+    }
+    for (uint32_t i = 0; i < graph->operator_count; i++) {
+        for (uint32_t k = 0; k < graph->operators[i].input_count; k++) {
+            readers += graph->operators[i].inputs[k] == tensor ? 1 : 0;
+        }
+    }
+    return readers == 1;
+}
+
+static bool is_eight_bit(const struct systole_graph *graph, int32_t tensor) {
+    enum systole_dtype dtype = graph->tensors[tensor].dtype;
+    return dtype == SYSTOLE_INT8 || dtype == SYSTOLE_UINT8;
+}
+
+uint32_t legalise_chain(const struct systole_graph *graph, uint32_t last, uint32_t chain[IR_CHAIN_LIMIT]) {
+    uint32_t reversed[IR_CHAIN_LIMIT], count = 0, at = last;
+    for (;;) {
+        const struct systole_operator *op = &graph->operators[at];
+        if (!systole_operator_is_unary(op->code) || op->input_count < 1 || op->inputs[0] < 0 || op->output_count != 1 ||
+            count == IR_CHAIN_LIMIT || (count == 0 && !is_eight_bit(graph, op->outputs[0]))) {
+            return 0;
+        }
+        reversed[count++] = at;
+        if (is_eight_bit(graph, op->inputs[0])) {
+            break;
+        }
+        uint32_t producer = UINT32_MAX;
+        for (uint32_t i = 0; i < at; i++) {
+            if (graph->operators[i].output_count == 1 && graph->operators[i].outputs[0] == op->inputs[0]) {
+                producer = i;
+            }
+        }
+        if (producer == UINT32_MAX || !is_read_once(graph, op->inputs[0])) {
+            return 0;
+        }
+        at = producer;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        chain[i] = reversed[count - 1 - i];
+    }
+    return count;
 }
 
 static uint32_t dimension(const struct systole_tensor *tensor, int32_t axis_from_last) {
     return axis_from_last < tensor->rank ? (uint32_t)tensor->shape[tensor->rank - 1 - axis_from_last] : 1;
 }
 
-static enum systole_status legalise_add(struct compilation *c, struct operation *operation) {
+static enum operation_kind pair_kind(int32_t code) {
+    switch (code) {
+    case SYSTOLE_OP_ADD:
+        return OPERATION_ADD;
+    case SYSTOLE_OP_SUB:
+        return OPERATION_SUB;
+    case SYSTOLE_OP_MUL:
+        return OPERATION_MUL;
+    case SYSTOLE_OP_MAXIMUM:
+        return OPERATION_MAXIMUM;
+    case SYSTOLE_OP_MINIMUM:
+        return OPERATION_MINIMUM;
+    case SYSTOLE_OP_SQUARED_DIFFERENCE:
+        return OPERATION_SQUARED_DIFFERENCE;
+    default:
+        return OPERATION_PRELU;
+    }
+}
+
+static const struct systole_multiplier one = {0x40000000, 1};
+
+static enum systole_status legalise_pair(struct compilation *c, struct operation *operation) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
     struct systole_add_parameters p;
-    enum systole_status status = systole_add_parameters_derive(c->graph, operation->index, &p, c->diagnostic);
+    enum systole_status status = systole_binary_parameters_derive(c->graph, operation->index, &p, c->diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
     const struct systole_tensor *out = tensor_of(c, op->outputs[0]);
-    operation->kind = OPERATION_ADD;
+    bool raw = op->code == SYSTOLE_OP_MAXIMUM || op->code == SYSTOLE_OP_MINIMUM; // bytes as numbers
+    operation->kind = pair_kind(op->code);
     operation->input_count = 2;
-    operation->inputs[0] = operand_of(c, op->inputs[0], p.input_zero_point);
-    operation->inputs[1] = operand_of(c, op->inputs[1], p.input2_zero_point);
-    operation->output = operand_of(c, op->outputs[0], p.output_zero_point);
-    operation->input_rescale[0] = p.input;
-    operation->input_rescale[1] = p.input2;
-    operation->rescale = p.output;
-    operation->left_shift = p.left_shift;
+    operation->inputs[0] = operand_of(c, op->inputs[0], raw ? 0 : p.input_zero_point);
+    operation->inputs[1] = operand_of(c, op->inputs[1], raw ? 0 : p.input2_zero_point);
+    operation->output = operand_of(c, op->outputs[0], raw ? 0 : p.output_zero_point);
+    operation->input_rescale[0] = raw ? one : p.input;
+    operation->input_rescale[1] = raw ? one : p.input2;
+    operation->rescale = raw ? one : p.output;
+    operation->left_shift = raw ? 0 : p.left_shift;
+    if (operation->kind == OPERATION_PRELU) { // the output's multiplier is that of the products
+        operation->input_rescale[1] = p.output;
+        operation->rescale = one;
+    } else if (operation->kind == OPERATION_MUL) {
+        operation->input_rescale[0] = operation->input_rescale[1] = one; // not used
+    }
     operation->clamp_min = p.clamp_min;
     operation->clamp_max = p.clamp_max;
     bool broadcast = false;
@@ -245,6 +357,81 @@ static enum systole_status legalise_add(struct compilation *c, struct operation 
     return SYSTOLE_OK;
 }
 
+// What a move fills with: PADV2 names it, others fill with zero. False: it is not constant.
+static bool fill_value(const struct compilation *c, const struct systole_operator *op, int32_t *value) {
+    const struct systole_tensor *out = tensor_of(c, op->outputs[0]);
+    *value = out->quantisation.count > 0 ? (int32_t)out->quantisation.zero_point[0] : 0;
+    if (op->code != SYSTOLE_OP_PADV2) {
+        return true;
+    }
+    const struct systole_tensor *named = op->input_count > 2 && op->inputs[2] >= 0 ? tensor_of(c, op->inputs[2]) : NULL;
+    if (named == NULL || named->data == NULL || named->dtype != out->dtype || systole_tensor_elements(named) != 1) {
+        return false;
+    }
+    *value = named->dtype == SYSTOLE_INT8 ? (int8_t)named->data[0] : named->data[0];
+    return true;
+}
+
+// CONCATENATION of different scales: a table for each input that needs one.
+static enum systole_status add_concatenation_tables(struct compilation *c, struct operation *operation) {
+    enum systole_status status = add_table(c, operation, operation->input_count);
+    bool any = false;
+    for (uint32_t i = 0; i < operation->input_count && status == SYSTOLE_OK; i++) {
+        uint8_t *bytes = operation->tables[i].bytes;
+        status = systole_concatenation_table_derive(c->graph, operation->index, i, bytes, c->diagnostic);
+        for (uint32_t b = 0; b < 256; b++) {
+            any = any || bytes[b] != b;
+        }
+    }
+    operation->table_count = any ? operation->table_count : 0;
+    return status;
+}
+
+enum systole_status legalise_movement(struct compilation *c, struct operation *operation) {
+    const struct systole_operator *op = &c->graph->operators[operation->index];
+    uint32_t data = movement_data_input(op);
+    bool possible;
+    operation->kind = OPERATION_MOVE;
+    operation->input_count = op->code == SYSTOLE_OP_CONCATENATION || op->code == SYSTOLE_OP_PACK ? op->input_count : 1;
+    operation->more_output_count = op->output_count - 1;
+    operation->more_outputs = ir_allocate(c, op->output_count, sizeof *operation->more_outputs);
+    uint32_t temporaries = op->output_count + operation->input_count;
+    operation->temporaries = ir_allocate(c, temporaries, sizeof *operation->temporaries);
+    if (operation->more_outputs == NULL || operation->temporaries == NULL) {
+        return ir_out_of_memory(c);
+    }
+    operation->first_temporary = -2 - c->temporary_count - (int32_t)temporaries + 1;
+    c->temporary_count += (int32_t)temporaries;
+    for (uint32_t i = 0; i < operation->input_count; i++) {
+        operation->inputs[i] = operand_of(c, op->inputs[data + i], 0);
+    }
+    operation->output = operand_of(c, op->outputs[0], 0);
+    for (uint32_t i = 1; i < op->output_count; i++) {
+        operation->more_outputs[i - 1] = operand_of(c, op->outputs[i], 0);
+    }
+    struct extents e = ir_extents(tensor_of(c, op->outputs[0]));
+    operation->window = (struct window){
+        .images = 1,
+        .input_height = 1,
+        .input_width = 1,
+        .input_channels = ir_extents(tensor_of(c, op->inputs[data])).channels,
+        .output_height = e.height,
+        .output_width = e.width,
+        .output_channels = e.channels,
+    };
+    if (!fill_value(c, op, &operation->fill)) {
+        restrictions_apply(c, operation, &(struct eviction){"fill_variable", op->outputs[0], 0, 0});
+        return SYSTOLE_OK;
+    }
+    enum systole_status status =
+        op->code == SYSTOLE_OP_CONCATENATION ? add_concatenation_tables(c, operation) : SYSTOLE_OK;
+    status = status == SYSTOLE_OK ? movement_plan(c, operation, &possible) : status;
+    if (status == SYSTOLE_OK && !possible) {
+        restrictions_apply(c, operation, &(struct eviction){"movement", op->outputs[0], 0, 0});
+    }
+    return status;
+}
+
 static enum systole_status legalise(struct compilation *c, struct operation *operation) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
     operation->state = STATE_RUN;
@@ -259,25 +446,70 @@ static enum systole_status legalise(struct compilation *c, struct operation *ope
     case SYSTOLE_OP_MAX_POOL_2D:
         return legalise_pool(c, operation);
     case SYSTOLE_OP_MEAN:
-        return legalise_mean(c, operation);
-    case SYSTOLE_OP_ADD:
-        return legalise_add(c, operation);
+    case SYSTOLE_OP_REDUCE_MAX:
+    case SYSTOLE_OP_REDUCE_MIN:
+        return legalise_reduction(c, operation);
     case SYSTOLE_OP_RESHAPE:
+    case SYSTOLE_OP_SQUEEZE:
+    case SYSTOLE_OP_EXPAND_DIMS:
     case SYSTOLE_OP_PAD:
     case SYSTOLE_OP_PADV2:
-        operation->kind = op->code == SYSTOLE_OP_RESHAPE ? OPERATION_RESHAPE : OPERATION_PAD;
+        operation->kind =
+            op->code == SYSTOLE_OP_PAD || op->code == SYSTOLE_OP_PADV2 ? OPERATION_PAD : OPERATION_RESHAPE;
         operation->inputs[0] = operand_of(c, op->inputs[0], 0);
         operation->output = operand_of(c, op->outputs[0], 0);
         return SYSTOLE_OK;
-    default: // QUANTIZE and RELUs, by the restrictions
-        return legalise_elementwise(c, operation);
+    case SYSTOLE_OP_RELU:
+    case SYSTOLE_OP_RELU6:
+    case SYSTOLE_OP_RELU_N1_TO_1:
+    case SYSTOLE_OP_QUANTIZE:
+        if (is_eight_bit(c->graph, op->inputs[0])) {
+            return legalise_rescale(c, operation);
+        }
+        break;
+    default:
+        break;
+    }
+    if (restrictions_is_pair(op)) {
+        return legalise_pair(c, operation);
+    }
+    return systole_operator_is_unary(op->code) ? legalise_table(c, operation) : legalise_movement(c, operation);
+}
+
+// The operators of a chain but its last are part of the last one's table.
+static void fold_chain(struct compilation *c, uint32_t last) {
+    uint32_t chain[IR_CHAIN_LIMIT], count = legalise_chain(c->graph, last, chain);
+    struct operation probe = {.index = last};
+    if (count < 2 || restrictions_forbid(c, &probe)) {
+        return;
+    }
+    for (uint32_t i = 0; i + 1 < count; i++) {
+        struct operation *o = &c->operations[chain[i]];
+        o->state = STATE_FOLDED;
+        o->inputs[0].tensor = c->graph->operators[chain[0]].inputs[0];
+        (void)snprintf(o->reason, sizeof o->reason, "fused");
+        (void)snprintf(o->detail, sizeof o->detail, "part of the table of operator %u", last);
     }
 }
 
 enum systole_status pass_legalise(struct compilation *c) {
     for (uint32_t i = 0; i < c->graph->operator_count; i++) {
-        c->operations[i] = (struct operation){.index = i, .segment = -1};
-        if (!restrictions_forbid(c, &c->operations[i])) {
+        uint32_t inputs = c->graph->operators[i].input_count;
+        c->operations[i] = (struct operation){
+            .index = i,
+            .segment = -1,
+            .inputs = ir_allocate(c, inputs > 2 ? inputs : 2, sizeof *c->operations[i].inputs),
+        };
+        if (c->operations[i].inputs == NULL) {
+            return ir_out_of_memory(c);
+        }
+    }
+    c->temporary_count = 0;
+    for (uint32_t i = 0; i < c->graph->operator_count; i++) {
+        fold_chain(c, i);
+    }
+    for (uint32_t i = 0; i < c->graph->operator_count; i++) {
+        if (c->operations[i].state != STATE_FOLDED && !restrictions_forbid(c, &c->operations[i])) {
             enum systole_status status = legalise(c, &c->operations[i]);
             if (status != SYSTOLE_OK) {
                 return status;

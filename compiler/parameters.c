@@ -5,7 +5,7 @@
 // zero point. Constant operands of element-wise operations follow as feature maps.
 #include <string.h>
 
-#include "ir.h"
+#include "movement.h"
 #include "target.h"
 
 #define MOST_WORDS 0x0FFFFFFFu // that an address can name
@@ -115,6 +115,9 @@ void parameters_assign(struct compilation *c, struct segment_plan *segment) {
                 words += ir_round_up(o->stream_words * ir_divide_up(o->window.output_channels, columns), align);
             }
         }
+        for (uint32_t i = 0; i < segment->operation_count && streamed == 0; i++) {
+            words = movement_place_parameters(c, &c->operations[segment->operations[i]], words);
+        }
         for (uint32_t i = 0; i < segment->storage_count && streamed == 0; i++) {
             struct storage *s = &segment->storages[i];
             if (s->is_constant) {
@@ -144,6 +147,7 @@ enum systole_status parameters_fill(struct compilation *c, struct segment_plan *
         if (o->stream_words > 0) {
             put_operation(c, o, segment->parameters);
         }
+        movement_put_parameters(c, o, segment->parameters);
     }
     for (uint32_t i = 0; i < segment->storage_count; i++) {
         const struct storage *s = &segment->storages[i];

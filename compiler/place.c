@@ -73,7 +73,7 @@ static void evict_islands(struct compilation *c) {
 // The segment whose command makes a tensor; -1: none.
 static int32_t producer_segment(const struct compilation *c, int32_t tensor) {
     for (uint32_t i = 0; i < c->graph->operator_count; i++) {
-        if (c->operations[i].state == STATE_RUN && c->operations[i].output.tensor == tensor) {
+        if (ir_writes(&c->operations[i], tensor)) {
             return c->operations[i].segment;
         }
     }
@@ -92,13 +92,15 @@ static bool other_segment_reads(const struct compilation *c, int32_t tensor, int
     return false;
 }
 
-static void add_storage(struct segment_plan *segment, const struct operand *operand, bool is_input, bool is_constant) {
+static void add_storage(const struct compilation *c, struct segment_plan *segment, const struct operand *operand,
+                        bool is_input, bool is_constant) {
     uint32_t found = ir_find_storage(segment, operand->tensor);
     if (found != UINT32_MAX) {
         return;
     }
     struct storage *s = &segment->storages[segment->storage_count];
     *s = (struct storage){.tensor = operand->tensor, .is_input = is_input, .is_constant = is_constant};
+    s->extents = ir_extents(&c->graph->tensors[operand->tensor]);
     s->placement.is_unsigned = operand->is_unsigned;
     if (is_input) {
         segment->inputs[segment->input_count++] = (struct segment_io){operand->tensor, segment->storage_count};
@@ -106,9 +108,26 @@ static void add_storage(struct segment_plan *segment, const struct operand *oper
     segment->storage_count++;
 }
 
+// Storages of what a move keeps between its commands.
+static void add_temporaries(struct segment_plan *segment, const struct operation *o) {
+    uint32_t count = o->kind == OPERATION_MOVE ? ir_output_count(o) + o->input_count : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (o->temporaries[i].channels > 0) {
+            segment->storages[segment->storage_count++] = (struct storage){
+                .tensor = ir_temporary_tensor(o, -1 - (int32_t)i),
+                .extents = o->temporaries[i],
+            };
+        }
+    }
+}
+
 static enum systole_status connect(struct compilation *c, struct segment_plan *segment) {
     int32_t index = (int32_t)segment->index;
-    uint32_t most = 3 * segment->operation_count;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < segment->operation_count; i++) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        most += 2 * (o->input_count + ir_output_count(o)); // and temporaries
+    }
     segment->storages = ir_allocate(c, most, sizeof *segment->storages);
     segment->inputs = ir_allocate(c, most, sizeof *segment->inputs);
     segment->outputs = ir_allocate(c, most + c->graph->operator_count, sizeof *segment->outputs);
@@ -120,9 +139,12 @@ static enum systole_status connect(struct compilation *c, struct segment_plan *s
         for (uint32_t k = 0; k < o->input_count; k++) {
             bool is_constant = c->graph->tensors[o->inputs[k].tensor].data != NULL;
             bool is_inside = producer_segment(c, o->inputs[k].tensor) == index;
-            add_storage(segment, &o->inputs[k], !is_inside && !is_constant, is_constant);
+            add_storage(c, segment, &o->inputs[k], !is_inside && !is_constant, is_constant);
         }
-        add_storage(segment, &o->output, false, false);
+        for (uint32_t k = 0; k < ir_output_count(o); k++) {
+            add_storage(c, segment, ir_output(o, k), false, false);
+        }
+        add_temporaries(segment, o);
     }
     for (uint32_t s = 0; s < segment->storage_count; s++) {
         int32_t tensor = segment->storages[s].tensor;

@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "ir.h"
+#include "movement.h"
+#include "quantised_tables.h"
 
 // What violated a row: a tensor (-1: none), and a value with its limit where there is one.
 struct finding {
@@ -48,9 +49,61 @@ static bool is_pad(const struct systole_operator *op) {
     return op->code == SYSTOLE_OP_PAD || op->code == SYSTOLE_OP_PADV2;
 }
 
+static bool is_reduction(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_MEAN || op->code == SYSTOLE_OP_REDUCE_MAX || op->code == SYSTOLE_OP_REDUCE_MIN;
+}
+
+bool restrictions_is_pair(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_ADD || op->code == SYSTOLE_OP_SUB || op->code == SYSTOLE_OP_MUL ||
+           op->code == SYSTOLE_OP_MAXIMUM || op->code == SYSTOLE_OP_MINIMUM ||
+           op->code == SYSTOLE_OP_SQUARED_DIFFERENCE || op->code == SYSTOLE_OP_PRELU;
+}
+
+static bool is_view(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_RESHAPE || op->code == SYSTOLE_OP_SQUEEZE || op->code == SYSTOLE_OP_EXPAND_DIMS;
+}
+
+bool restrictions_is_movement(const struct systole_operator *op) {
+    static const int32_t codes[] = {
+        SYSTOLE_OP_CONCATENATION,
+        SYSTOLE_OP_PACK,
+        SYSTOLE_OP_UNPACK,
+        SYSTOLE_OP_SPLIT,
+        SYSTOLE_OP_SPLIT_V,
+        SYSTOLE_OP_SLICE,
+        SYSTOLE_OP_STRIDED_SLICE,
+        SYSTOLE_OP_MIRROR_PAD,
+        SYSTOLE_OP_TRANSPOSE,
+        SYSTOLE_OP_TILE,
+        SYSTOLE_OP_SPACE_TO_DEPTH,
+        SYSTOLE_OP_DEPTH_TO_SPACE,
+        SYSTOLE_OP_SPACE_TO_BATCH_ND,
+        SYSTOLE_OP_GATHER,
+        SYSTOLE_OP_BATCH_TO_SPACE_ND,
+        SYSTOLE_OP_GATHER_ND,
+        SYSTOLE_OP_RESIZE_NEAREST_NEIGHBOR,
+    };
+    bool found = is_pad(op) || is_view(op);
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        found = found || op->code == codes[i];
+    }
+    return found;
+}
+
 // Operands that are activations; the others are constants with checks of their own.
 static uint32_t activation_count(const struct systole_operator *op) {
-    return op->code == SYSTOLE_OP_ADD ? 2 : 1;
+    bool all = op->code == SYSTOLE_OP_CONCATENATION || op->code == SYSTOLE_OP_PACK;
+    return all ? op->input_count : restrictions_is_pair(op) ? 2 : 1;
+}
+
+// An activation's tensor; that of an operator on single elements is what its chain reads.
+static int32_t activation(const struct compilation *c, const struct systole_operator *op, uint32_t i) {
+    uint32_t chain[IR_CHAIN_LIMIT];
+    if (systole_operator_is_unary(op->code) &&
+        legalise_chain(c->graph, (uint32_t)(op - c->graph->operators), chain) > 0) {
+        return c->graph->operators[chain[0]].inputs[0];
+    }
+    return op->inputs[movement_data_input(op) + i];
 }
 
 static bool find(struct finding *finding, int32_t tensor, int64_t value, int64_t limit) {
@@ -65,16 +118,18 @@ static bool softmax(const struct compilation *c, const struct systole_operator *
 
 static bool operator_unknown(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     (void)c;
-    bool known = is_weighted(op) || is_pool(op) || is_rescale(op) || is_pad(op) || op->code == SYSTOLE_OP_ADD ||
-                 op->code == SYSTOLE_OP_MEAN || op->code == SYSTOLE_OP_RESHAPE;
+    bool known = is_weighted(op) || is_pool(op) || is_rescale(op) || is_reduction(op) || restrictions_is_pair(op) ||
+                 restrictions_is_movement(op) || systole_operator_is_unary(op->code);
     return !known && find(f, op->output_count > 0 ? op->outputs[0] : -1, 0, 0);
 }
 
 static bool operands_missing(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     (void)c;
-    uint32_t needed =
-        is_weighted(op) || is_pad(op) || op->code == SYSTOLE_OP_ADD || op->code == SYSTOLE_OP_MEAN ? 2 : 1;
-    bool missing = op->output_count != 1 || op->input_count < needed;
+    bool two =
+        is_weighted(op) || is_pad(op) || restrictions_is_pair(op) || is_reduction(op) || op->code == SYSTOLE_OP_SPLIT;
+    uint32_t needed = two ? 2 : activation_count(op);
+    bool missing = op->output_count < 1 || op->input_count < needed || needed < 1 ||
+                   (op->output_count != 1 && !restrictions_is_movement(op));
     for (uint32_t i = 0; i < needed && !missing; i++) {
         missing = op->inputs[i] < 0;
     }
@@ -83,20 +138,25 @@ static bool operands_missing(const struct compilation *c, const struct systole_o
 
 static bool type_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     for (uint32_t i = 0; i < activation_count(op); i++) {
-        if (!is_eight_bit(tensor_of(c, op->inputs[i]))) {
-            return find(f, op->inputs[i], 0, 0);
+        if (!is_eight_bit(tensor_of(c, activation(c, op, i)))) {
+            return find(f, activation(c, op, i), 0, 0);
         }
     }
-    return !is_eight_bit(tensor_of(c, op->outputs[0])) && find(f, op->outputs[0], 0, 0);
+    for (uint32_t i = 0; i < op->output_count; i++) {
+        if (op->outputs[i] < 0 || !is_eight_bit(tensor_of(c, op->outputs[i]))) {
+            return find(f, op->outputs[i], 0, 0);
+        }
+    }
+    return false;
 }
 
 static bool types_differ(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (op->code == SYSTOLE_OP_QUANTIZE) {
+    if (systole_operator_is_unary(op->code)) {
         return false;
     }
     for (uint32_t i = 0; i < activation_count(op); i++) {
-        if (tensor_of(c, op->inputs[i])->dtype != tensor_of(c, op->outputs[0])->dtype) {
-            return find(f, op->inputs[i], 0, 0);
+        if (tensor_of(c, activation(c, op, i))->dtype != tensor_of(c, op->outputs[0])->dtype) {
+            return find(f, activation(c, op, i), 0, 0);
         }
     }
     return is_weighted(op) && tensor_of(c, op->inputs[1])->dtype != tensor_of(c, op->outputs[0])->dtype &&
@@ -106,14 +166,14 @@ static bool types_differ(const struct compilation *c, const struct systole_opera
 static bool input_constant(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     bool all = true;
     for (uint32_t i = 0; i < activation_count(op); i++) {
-        all = all && tensor_of(c, op->inputs[i])->data != NULL;
+        all = all && tensor_of(c, activation(c, op, i))->data != NULL;
     }
-    return all && find(f, op->inputs[0], 0, 0);
+    return all && find(f, activation(c, op, 0), 0, 0);
 }
 
 static bool quantisation_missing(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (op->code == SYSTOLE_OP_RESHAPE) {
-        return false;
+    if (restrictions_is_movement(op) || systole_operator_is_unary(op->code)) {
+        return false; // bytes, or checked with the table
     }
     uint32_t index = (uint32_t)(op - c->graph->operators);
     float scale;
@@ -209,7 +269,7 @@ static bool shape_inconsistent(const struct compilation *c, const struct systole
         bad = in->shape[0] != out->shape[0] || in->shape[3] != out->shape[3] ||
               axis_differs(op, in->shape[1], out->shape[1], o->filter_h, o->stride_h, 1) ||
               axis_differs(op, in->shape[2], out->shape[2], o->filter_w, o->stride_w, 1);
-    } else if (op->code == SYSTOLE_OP_RESHAPE || is_rescale(op)) {
+    } else if (is_view(op) || systole_operator_is_unary(op->code)) {
         bad = systole_tensor_elements(in) != systole_tensor_elements(out);
     }
     return bad && find(f, op->outputs[0], 0, 0);
@@ -236,26 +296,27 @@ static bool window_large(const struct compilation *c, const struct systole_opera
 }
 
 static bool extent_large(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    int32_t tensors[3] = {op->inputs[0], op->outputs[0], activation_count(op) > 1 ? op->inputs[1] : op->inputs[0]};
-    for (uint32_t i = 0; i < 3; i++) {
-        struct extents e = ir_extents(tensor_of(c, tensors[i]));
+    uint32_t activations = activation_count(op);
+    for (uint32_t i = 0; i < activations + op->output_count; i++) {
+        int32_t tensor = i < activations ? activation(c, op, i) : op->outputs[i - activations];
+        struct extents e = ir_extents(tensor_of(c, tensor));
         uint32_t largest = e.height > e.width ? e.height : e.width;
         if (largest > IR_EXTENT_LIMIT) {
-            return find(f, tensors[i], largest, IR_EXTENT_LIMIT);
+            return find(f, tensor, largest, IR_EXTENT_LIMIT);
         }
         uint64_t tile = (uint64_t)e.height * (e.width + c->target->banks); // rows may be spread over the banks
         if (tile > IR_STRIDE_LIMIT) {
-            return find(f, tensors[i], (int64_t)tile, IR_STRIDE_LIMIT);
+            return find(f, tensor, (int64_t)tile, IR_STRIDE_LIMIT);
         }
         if (ir_divide_up(e.channels, c->target->columns) > IR_TILES_LIMIT) {
-            return find(f, tensors[i], e.channels, (int64_t)IR_TILES_LIMIT * c->target->columns);
+            return find(f, tensor, e.channels, (int64_t)IR_TILES_LIMIT * c->target->columns);
         }
     }
     return false;
 }
 
 static bool batch_large(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (!is_convolution(op) && !is_pool(op) && op->code != SYSTOLE_OP_MEAN) {
+    if (!is_convolution(op) && !is_pool(op) && !is_reduction(op)) {
         return false;
     }
     const struct systole_tensor *in = tensor_of(c, op->inputs[0]);
@@ -281,7 +342,7 @@ static int32_t dimension_from_last(const struct systole_tensor *tensor, int32_t 
 }
 
 static bool broadcast_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (op->code != SYSTOLE_OP_ADD) {
+    if (!restrictions_is_pair(op)) {
         return false;
     }
     const struct systole_tensor *out = tensor_of(c, op->outputs[0]);
@@ -315,8 +376,48 @@ static bool add_scale(const struct compilation *c, const struct systole_operator
     return largest > 0 && find(f, op->outputs[0], largest, 0);
 }
 
+static bool pair_parameters(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    struct systole_add_parameters p;
+    return restrictions_is_pair(op) &&
+           systole_binary_parameters_derive(c->graph, (uint32_t)(op - c->graph->operators), &p, NULL) != SYSTOLE_OK &&
+           find(f, op->outputs[0], 0, 0);
+}
+
+static bool table_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    uint32_t chain[IR_CHAIN_LIMIT], count = 0;
+    uint8_t table[256];
+    if (!systole_operator_is_unary(op->code)) {
+        return false;
+    }
+    count = legalise_chain(c->graph, (uint32_t)(op - c->graph->operators), chain);
+    return (count == 0 || systole_unary_table_derive(c->graph, chain, count, table, NULL) != SYSTOLE_OK) &&
+           find(f, op->outputs[0], 0, 0);
+}
+
+// REDUCE_MAX and REDUCE_MIN compare bytes.
+static bool scales_differ(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    if (op->code != SYSTOLE_OP_REDUCE_MAX && op->code != SYSTOLE_OP_REDUCE_MIN) {
+        return false;
+    }
+    const struct systole_tensor *in = tensor_of(c, op->inputs[0]), *out = tensor_of(c, op->outputs[0]);
+    return (in->quantisation.scale[0] != out->quantisation.scale[0] ||
+            in->quantisation.zero_point[0] != out->quantisation.zero_point[0]) &&
+           find(f, op->outputs[0], 0, 0);
+}
+
+static bool concatenation_scales(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    uint8_t table[256];
+    for (uint32_t i = 0; op->code == SYSTOLE_OP_CONCATENATION && i < op->input_count; i++) {
+        if (systole_concatenation_table_derive(c->graph, (uint32_t)(op - c->graph->operators), i, table, NULL) !=
+            SYSTOLE_OK) {
+            return find(f, op->inputs[i], 0, 0);
+        }
+    }
+    return false;
+}
+
 static bool mean_axes(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (op->code != SYSTOLE_OP_MEAN) {
+    if (!is_reduction(op)) {
         return false;
     }
     const struct systole_tensor *in = tensor_of(c, op->inputs[0]), *out = tensor_of(c, op->outputs[0]);
@@ -364,11 +465,16 @@ static const struct restriction table[] = {
     {broadcast_other, "broadcast", "operands are broadcast in a way the strides cannot express",
      "reshape them to four dimensions"},
     {add_scale, "add_scale", "the output's scale is too small beside the inputs'", "quantise with a larger one"},
+    {pair_parameters, "operands_quantisation", "operands are quantised in a way the device does not know",
+     "quantise both per tensor"},
+    {table_other, "table", "it is not a function of single bytes with known scales", "quantise it per tensor"},
+    {concatenation_scales, "concatenation_scales", "inputs have other scales than the output", "quantise them alike"},
+    {scales_differ, "scales_differ", "input and output have different scales", "quantise them alike"},
     {mean_axes, "mean_axes", "the axes are not height and width, or too long", "reduce height and width"},
-    {NULL, "pad_not_folded", "what follows is not only convolutions, or it pads with something other than zeros",
-     "pad height and width with zeros before a convolution"},
+    {NULL, "movement", "it would be too many moves, or indices and shapes are not constant",
+     "move whole rows, columns or channels with constant indices"},
+    {NULL, "fill_variable", "the value to fill with is not constant", "use a constant"},
     {NULL, "reshape_on_host", "the bytes come from the CPU, where a reshape is free", "none needed"},
-    {NULL, "reshape_changes_channels", "what follows reads other channels", "keep the last dimension"},
     {NULL, "scratchpad", "it does not fit into the scratchpad, in words", "use a target with a larger one"},
     {NULL, "small_island", "it would cross the link twice and has no multiplications", "none needed"},
 };

@@ -3,7 +3,7 @@
 // Cuts each operation's output into boxes, one a command. Rows are cut into stripes, so that what follows can begin
 // before all is there; where a stripe would have fewer pixels than loading a weight tile takes cycles the map stays
 // whole and is cut by channel tiles instead. Rows wider than the accumulators are cut in columns.
-#include "ir.h"
+#include "movement.h"
 
 struct cuts {
     uint32_t rows, columns, tiles; // of a piece
@@ -83,6 +83,10 @@ enum systole_status pass_tile(struct compilation *c, struct segment_plan *segmen
     uint32_t count = 0;
     for (uint32_t i = 0; i < segment->operation_count; i++) {
         const struct operation *o = &c->operations[segment->operations[i]];
+        if (o->kind == OPERATION_MOVE) {
+            count += movement_pieces(c, o, i, NULL);
+            continue;
+        }
         cuts[i] = cut(c, o);
         count += piece_count(c, o, &cuts[i]);
     }
@@ -92,6 +96,11 @@ enum systole_status pass_tile(struct compilation *c, struct segment_plan *segmen
     }
     segment->piece_count = 0;
     for (uint32_t i = 0; i < segment->operation_count; i++) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        if (o->kind == OPERATION_MOVE) {
+            segment->piece_count += movement_pieces(c, o, i, segment->pieces + segment->piece_count);
+            continue;
+        }
         add_pieces(c, segment, i, &cuts[i]);
     }
     dump_pieces(c, segment, "tile");

@@ -224,6 +224,10 @@ static void compare(struct session_verification *v, int32_t tensor, uint64_t ele
     };
 }
 
+static uint32_t step_of(uint32_t step) {
+    return step > 1 ? step : 1;
+}
+
 static bool peek(struct session_verification *v, uint64_t word, uint32_t words) {
     if (word + words > UINT32_MAX) {
         v->peek_status = SYSTOLE_DEVICE_PROTOCOL;
@@ -243,8 +247,8 @@ static void compare_tiled_row(struct session_verification *v, const struct systo
         uint32_t tile = c / columns, lane = c % columns;
         uint32_t lanes = info->c1 - c < columns - lane ? info->c1 - c : columns - lane;
         uint64_t row = word + (uint64_t)tile * p->tile_stride + (uint64_t)y * p->row_stride;
-        uint32_t chunk = p->pixel_stride == 1 ? CHUNK_WORDS : 1;
-        for (uint32_t x = info->x0; x < info->x1; x += chunk) {
+        uint32_t chunk = p->pixel_stride == 1 && info->x_step <= 1 ? CHUNK_WORDS : 1;
+        for (uint32_t x = info->x0; x<info->x1; x += chunk> 1 ? chunk : step_of(info->x_step)) {
             uint32_t pixels = info->x1 - x < chunk ? info->x1 - x : chunk;
             if (!peek(v, row + (uint64_t)x * p->pixel_stride, pixels)) {
                 return;
@@ -288,7 +292,7 @@ static void compare_packed_row(struct session_verification *v, const struct syst
                                const struct systole_placement *p, uint64_t word, uint32_t y,
                                const struct systole_retirement *retirement) {
     uint32_t columns = v->session->program->target.columns;
-    for (uint32_t x = info->x0; x < info->x1; x++) {
+    for (uint32_t x = info->x0; x < info->x1; x += step_of(info->x_step)) {
         uint64_t byte = (uint64_t)x * p->channels + info->c0;
         uint64_t end = byte + (info->c1 - info->c0);
         while (byte < end) {
@@ -331,7 +335,8 @@ static void observe_retirement(void *context, const struct systole_retirement *r
     if (in_parts) {
         compare_written(v, &segment->commands[retirement->command], info, p, running->request.windows, retirement);
     }
-    for (uint32_t y = info->y0; y < info->y1 && !in_parts; y++) {
+    for (uint64_t y64 = info->y0; y64 < info->y1 && !in_parts; y64 += step_of(info->y_step)) {
+        uint32_t y = (uint32_t)y64;
         if (p->layout == SYSTOLE_LAYOUT_PACKED) {
             compare_packed_row(v, info, p, word, y, retirement);
         } else {
@@ -339,7 +344,7 @@ static void observe_retirement(void *context, const struct systole_retirement *r
         }
     }
     v->tallies[info->tensor_index].compared +=
-        (uint64_t)(info->y1 - info->y0) * (info->x1 - info->x0) * (info->c1 - info->c0);
+        (uint64_t)systole_box_rows(info) * systole_box_columns(info) * (info->c1 - info->c0);
 }
 
 void session_verification_watch(struct systole_session *session, uint32_t segment) {

@@ -8,7 +8,7 @@
 #include "status.h"
 #include "systole_spec.h"
 
-#define SYSTOLE_PROGRAM_VERSION 1u
+#define SYSTOLE_PROGRAM_VERSION 2u
 
 enum systole_layout {
     SYSTOLE_LAYOUT_TILED,  // element (y, x, c): word tile(c)*tile_stride + y*row_stride + x*pixel_stride, lane c %
@@ -36,8 +36,16 @@ struct systole_command_info {
     int32_t operator_index; // in the model
     int32_t tensor_index;   // tensor whose box it writes; -1: none
     uint32_t y0, y1, x0, x1, c0, c1;
+    uint32_t y_step, x_step;                 // rows and columns y0, y0 + y_step ... below y1; 0 counts as 1
     uint32_t predicted_start, predicted_end; // cycles since the doorbell
 };
+
+static inline uint32_t systole_box_rows(const struct systole_command_info *info) {
+    return info->y_step > 1 ? (info->y1 - info->y0 + info->y_step - 1) / info->y_step : info->y1 - info->y0;
+}
+static inline uint32_t systole_box_columns(const struct systole_command_info *info) {
+    return info->x_step > 1 ? (info->x1 - info->x0 + info->x_step - 1) / info->x_step : info->x1 - info->x0;
+}
 
 struct systole_segment_io {
     int32_t tensor_index;

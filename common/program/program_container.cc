@@ -56,7 +56,7 @@ Offset<fb::Segment> WriteSegment(FlatBufferBuilder &builder, const systole_segme
     for (uint32_t i = 0; i < segment.command_count; i++) {
         const systole_command_info &c = segment.info[i];
         info.emplace_back(c.operator_index, c.tensor_index, c.y0, c.y1, c.x0, c.x1, c.c0, c.c1, c.predicted_start,
-                          c.predicted_end);
+                          c.predicted_end, c.y_step, c.x_step);
     }
     auto info_vector = builder.CreateVectorOfStructs(info);
     auto parameters = WriteBytes(builder, segment.parameters, size_t{segment.parameter_words} * columns);
@@ -246,8 +246,18 @@ systole_status Reader::ReadSegment(const fb::Segment *from, systole_segment *to)
     }
     for (uint32_t i = 0; i < count && status == SYSTOLE_OK; i++) {
         const fb::CommandInfo *c = from->info()->Get(i);
-        to->info[i] = {c->operator_index(),  c->tensor_index(), c->y0(), c->y1(), c->x0(), c->x1(), c->c0(), c->c1(),
-                       c->predicted_start(), c->predicted_end()};
+        to->info[i] = {c->operator_index(),
+                       c->tensor_index(),
+                       c->y0(),
+                       c->y1(),
+                       c->x0(),
+                       c->x1(),
+                       c->c0(),
+                       c->c1(),
+                       c->y_step(),
+                       c->x_step(),
+                       c->predicted_start(),
+                       c->predicted_end()};
     }
     if (status == SYSTOLE_OK) {
         status = Allocate(parameter_bytes, &to->parameters);

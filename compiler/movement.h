@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Operators that only move data: a map from output elements to input elements (movement_map.c), cut into moves, each of
+// which is one command or several stripes of one (movement_plan.c), and their commands (movement_emit.c).
+#ifndef SYSTOLE_MOVEMENT_H
+#define SYSTOLE_MOVEMENT_H
+
+#include "ir.h"
+
+// The input (of those that carry data) and its element; input -1: filled.
+struct movement_source {
+    int32_t input, element;
+};
+
+enum move_kind {
+    MOVE_COPY,  // words as they are, or through a table
+    MOVE_FILL,  // one value
+    MOVE_LANES, // channels to other lanes: a convolution whose weights are ones and zeros
+    MOVE_MERGE, // the larger of result and temporary: brings together what several MOVE_LANES made
+};
+
+// What a MOVE_LANES does with channels. Lanes that it does not fill get the type's least value, so that others can be
+// merged in.
+struct lane_map {
+    uint32_t output_tile, output_tiles, input_tile, input_tiles, tile_rows;
+    int32_t *source; // per lane of the output tiles: channel of the input, counted from input_tile; -1: none
+    int32_t *value;  // where there is none: what it is filled with
+    uint32_t parameter_offset;
+};
+
+// Rows x columns x tiles of words. Pixels of the source are counted linearly over its tensor.
+struct move {
+    enum move_kind kind;
+    int32_t from; // an input; negative: temporary -1 - from
+    int32_t to;   // an output; negative: temporary
+    uint32_t rows, columns, tiles;
+    uint32_t from_pixel, from_row, from_column, from_tile; // first, and pixels from a row or column to the next
+    uint32_t to_y, to_x, to_row, to_column, to_tile;       // rows, and columns, likewise
+    int32_t value;                                         // MOVE_FILL
+    int32_t table;                                         // MOVE_COPY; -1: none
+    uint32_t lanes;                                        // MOVE_LANES: which lane_map
+    bool is_final;                                         // after it the box of the output is complete
+};
+
+uint32_t movement_data_input(const struct systole_operator *op);
+// Cuts the operation's map into moves. *possible false: it cannot be, or takes too many.
+enum systole_status movement_plan(struct compilation *c, struct operation *operation, bool *possible);
+// One source an element of an output. False: the operator cannot be expressed so.
+bool movement_map(const struct compilation *c, uint32_t operator_index, uint32_t output, struct movement_source *map);
+
+// The pieces of all moves, in order; returns their number (pieces NULL: only that).
+uint32_t movement_pieces(const struct compilation *c, const struct operation *o, uint32_t position,
+                         struct piece *pieces);
+// Tables and lane maps: their offsets from `words` on (returns the words behind), and their bytes.
+uint64_t movement_place_parameters(const struct compilation *c, struct operation *o, uint64_t words);
+void movement_put_parameters(const struct compilation *c, const struct operation *o, uint8_t *parameters);
+void movement_emit(const struct compilation *c, const struct segment_plan *segment, const struct operation *o,
+                   const struct piece *piece, struct systole_command *command, struct systole_command_info *info);
+
+#endif

@@ -309,6 +309,37 @@ static uint32_t lanes_of(struct plan *plan, const struct pattern *pattern, uint3
     return o->lane_map_count++;
 }
 
+// An input whose bytes go through a table goes there as a whole, once, before its lanes are moved. False: too many
+// moves.
+static bool look_up_first(struct plan *plan, struct move *move) {
+    struct operation *o = plan->operation;
+    uint32_t input = (uint32_t)move->from, index = ir_output_count(o) + input;
+    const struct systole_operator *op = &plan->c->graph->operators[o->index];
+    struct extents e = ir_extents(&plan->c->graph->tensors[op->inputs[movement_data_input(op) + input]]);
+    bool is_first = o->temporaries[index].channels == 0;
+    int32_t temporary = ir_temporary(o, index, &e);
+    if (is_first) {
+        struct move lanes = *move;
+        struct box all = {0, 0, e.height, e.width, 1, 1};
+        *move = (struct move){.kind = MOVE_COPY}; // takes its place
+        o->move_count--;
+        struct move *copy = add_move(plan, &all, MOVE_COPY, 0, ir_divide_up(e.channels, plan->lanes));
+        copy->from = (int32_t)input;
+        copy->from_row = e.width;
+        copy->from_column = 1;
+        copy->to = temporary;
+        copy->table = (int32_t)input;
+        copy->is_final = false;
+        if (o->move_count == IR_MOVES_LIMIT) {
+            return false;
+        }
+        move = &o->moves[o->move_count++];
+        *move = lanes;
+    }
+    move->from = temporary;
+    return true;
+}
+
 static bool move_lanes(struct plan *plan, const struct pattern *pattern, const struct box *box, uint32_t tile,
                        uint32_t tiles) {
     struct move *before = NULL;
@@ -326,6 +357,12 @@ static bool move_lanes(struct plan *plan, const struct pattern *pattern, const s
             return false;
         }
         set_source(plan, pattern, box, s, move);
+        if (plan->operation->table_count > 0) {
+            if (!look_up_first(plan, move)) {
+                return false;
+            }
+            move = &plan->operation->moves[plan->operation->move_count - 1];
+        }
         move->lanes = lanes_of(plan, pattern, s, tile, tiles, before == NULL);
         move->from_tile = plan->operation->lane_maps[move->lanes].input_tile;
         if (before != NULL) {
@@ -367,6 +404,7 @@ static bool move_box(struct plan *plan, const struct box *box) {
             if (kind == TILE_COPY) {
                 set_source(plan, pattern, box, source, move);
                 move->from_tile = from_tile;
+                move->table = plan->operation->table_count > 0 ? move->from : -1;
             }
         }
         t = end;

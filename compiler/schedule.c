@@ -46,8 +46,10 @@ static void relate(const struct segment_plan *segment, struct graph_of_commands 
         struct node *b = &g->nodes[later];
         for (uint32_t earlier = 0; earlier < later; earlier++) {
             const struct node *a = &g->nodes[earlier];
-            if (a->operation == b->operation || !systole_footprints_conflict(&a->footprint, &b->footprint, false)) {
-                continue; // boxes of one operator are disjoint, and it does not read what it writes
+            bool apart = a->operation == b->operation && segment->pieces[later].move == NULL;
+            if (apart || !systole_footprints_conflict(&a->footprint, &b->footprint, false)) {
+                continue; // boxes of one operator are disjoint, and it does not read what it writes; moves are
+                          // otherwise
             }
             bool same_unit = segment->commands[earlier].header.unit == segment->commands[later].header.unit;
             bool token = !same_unit || systole_footprints_conflict(&a->footprint, &b->footprint, true);

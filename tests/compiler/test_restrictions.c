@@ -59,7 +59,7 @@ START_TEST(operators_and_types) {
     input = start(&graph, 5, 5, 4);
     int32_t output = build_map(&graph, SYSTOLE_INT8, 1, 5, 5, 4);
     build_quantise(&graph, output, 1.0F / 256.0F, -128);
-    build_operator(&graph, SYSTOLE_OP_LOGISTIC, input, -1, -1, output);
+    build_operator(&graph, SYSTOLE_OP_DIV, input, -1, -1, output);
     build_output(&graph, output);
     expect(&graph, &target, "operator");
 

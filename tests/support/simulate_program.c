@@ -78,8 +78,8 @@ static enum systole_status compare_box(const struct simulation *s, const struct 
     const uint8_t *expected = systole_interpreter_tensor(s->reference, info->tensor_index);
     uint32_t columns = s->program->target.columns;
     bool in_parts = p->address >> 28 >= SYSTOLE_REGION_HOST;
-    for (uint32_t y = info->y0; y < info->y1; y++) {
-        for (uint32_t x = info->x0; x < info->x1; x++) {
+    for (uint32_t y = info->y0; y<info->y1; y += info->y_step> 1 ? info->y_step : 1) {
+        for (uint32_t x = info->x0; x<info->x1; x += info->x_step> 1 ? info->x_step : 1) {
             for (uint32_t c = info->c0; c < info->c1; c++) {
                 uint32_t word = p->address + c / columns * p->tile_stride + y * p->row_stride + x * p->pixel_stride;
                 if (in_parts) {

@@ -427,7 +427,8 @@ enum systole_status legalise_movement(struct compilation *c, struct operation *o
         op->code == SYSTOLE_OP_CONCATENATION ? add_concatenation_tables(c, operation) : SYSTOLE_OK;
     status = status == SYSTOLE_OK ? movement_plan(c, operation, &possible) : status;
     if (status == SYSTOLE_OK && !possible) {
-        restrictions_apply(c, operation, &(struct eviction){"movement", op->outputs[0], 0, 0});
+        const char *code = op->code == SYSTOLE_OP_RESIZE_BILINEAR ? "resize_ratio" : "movement";
+        restrictions_apply(c, operation, &(struct eviction){code, op->outputs[0], 0, 0});
     }
     return status;
 }

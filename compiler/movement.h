@@ -16,6 +16,7 @@ enum move_kind {
     MOVE_COPY,  // words as they are, or through a table
     MOVE_FILL,  // one value
     MOVE_LANES, // channels to other lanes: a convolution whose weights are ones and zeros
+    MOVE_BLEND, // a weighted sum of up to two rows and two columns: a depthwise convolution
     MOVE_MERGE, // the larger of result and temporary: brings together what several MOVE_LANES made
 };
 
@@ -26,6 +27,12 @@ struct lane_map {
     int32_t *source; // per lane of the output tiles: channel of the input, counted from input_tile; -1: none
     int32_t *value;  // where there is none: what it is filled with
     uint32_t parameter_offset;
+};
+
+struct blend {
+    uint32_t rows, columns, row_pixels; // taps; pixels from a row of the source to the next
+    uint8_t weights[4];                 // their sum is 2 << shift
+    uint32_t shift, parameter_offset;
 };
 
 // Rows x columns x tiles of words. Pixels of the source are counted linearly over its tensor.
@@ -39,11 +46,15 @@ struct move {
     int32_t value;                                         // MOVE_FILL
     int32_t table;                                         // MOVE_COPY; -1: none
     uint32_t lanes;                                        // MOVE_LANES: which lane_map
-    bool is_final;                                         // after it the box of the output is complete
+    struct blend blend;
+    bool is_final; // after it the box of the output is complete
 };
 
 uint32_t movement_data_input(const struct systole_operator *op);
 // Cuts the operation's map into moves. *possible false: it cannot be, or takes too many.
+// The same for RESIZE_BILINEAR (resize.c), into the operation's `moves`; resize_copies: it only copies pixels.
+bool resize_copies(const struct compilation *c, const struct systole_operator *op);
+bool resize_plan(struct compilation *c, struct operation *operation);
 enum systole_status movement_plan(struct compilation *c, struct operation *operation, bool *possible);
 // One source an element of an output. False: the operator cannot be expressed so.
 bool movement_map(const struct compilation *c, uint32_t operator_index, uint32_t output, struct movement_source *map);

@@ -74,10 +74,20 @@ static uint32_t stream_words(const struct lane_map *map) {
     return IR_RECORD_WORDS + map->input_tiles * map->tile_rows;
 }
 
+static uint32_t blend_words(const struct compilation *c, const struct move *move) {
+    return ir_round_up(IR_RECORD_WORDS + move->blend.rows * move->blend.columns, c->target->weight_port_rows);
+}
+
 uint64_t movement_place_parameters(const struct compilation *c, struct operation *o, uint64_t words) {
     for (uint32_t i = 0; i < o->table_count; i++) {
         o->tables[i].parameter_offset = (uint32_t)words;
         words += ir_round_up(256 / c->target->columns, c->target->weight_port_rows);
+    }
+    for (uint32_t i = 0; i < o->move_count; i++) {
+        if (o->moves[i].kind == MOVE_BLEND) {
+            o->moves[i].blend.parameter_offset = (uint32_t)words;
+            words += (uint64_t)blend_words(c, &o->moves[i]) * o->moves[i].tiles;
+        }
     }
     for (uint32_t i = 0; i < o->lane_map_count; i++) {
         struct lane_map *map = &o->lane_maps[i];
@@ -110,7 +120,25 @@ static void put_lane_map(const struct compilation *c, const struct operation *o,
     }
 }
 
+static void put_blend(const struct compilation *c, const struct move *move, uint8_t *bytes) {
+    uint32_t columns = c->target->columns, taps = move->blend.rows * move->blend.columns;
+    for (uint32_t tile = 0; tile < move->tiles; tile++, bytes += (size_t)blend_words(c, move) * columns) {
+        for (uint32_t lane = 0; lane < columns; lane++) {
+            put_int32(bytes + 4 * (columns + lane), ONE);
+            put_int32(bytes + 4 * (2 * columns + lane), -(int32_t)move->blend.shift);
+            for (uint32_t tap = 0; tap < taps; tap++) {
+                bytes[(size_t)(IR_RECORD_WORDS + tap) * columns + lane] = move->blend.weights[tap];
+            }
+        }
+    }
+}
+
 void movement_put_parameters(const struct compilation *c, const struct operation *o, uint8_t *parameters) {
+    for (uint32_t i = 0; i < o->move_count; i++) {
+        if (o->moves[i].kind == MOVE_BLEND) {
+            put_blend(c, &o->moves[i], parameters + (size_t)o->moves[i].blend.parameter_offset * c->target->columns);
+        }
+    }
     for (uint32_t i = 0; i < o->table_count; i++) {
         memcpy(parameters + (size_t)o->tables[i].parameter_offset * c->target->columns, o->tables[i].bytes, 256);
     }
@@ -183,6 +211,41 @@ static void emit_lanes(const struct compilation *c, const struct operation *o, c
     };
 }
 
+static void emit_blend(const struct operation *o, const struct piece *piece, const struct place *from,
+                       const struct place *to, struct systole_command *command) {
+    const struct move *move = piece->move;
+    const struct blend *blend = &move->blend;
+    uint32_t height = piece->y1 - piece->y0, width = piece->x1 - piece->x0;
+    uint32_t stride_y = move->from_row / blend->row_pixels;
+    command->header.opcode = SYSTOLE_OPCODE_DEPTHWISE;
+    command->header.unit = SYSTOLE_UNIT_DEPTHWISE;
+    command->body.window = (struct systole_window){
+        .input_address = from->address,
+        .input_row_stride = from->row / stride_y,
+        .input_tile_stride = from->tile,
+        .input_pixel_stride = (uint16_t)(from->column / move->from_column),
+        .input_height = (uint16_t)((height - 1) * stride_y + blend->rows),
+        .input_width = (uint16_t)((width - 1) * move->from_column + blend->columns),
+        .input_tiles = 1,
+        .kernel_height = (uint8_t)blend->rows,
+        .kernel_width = (uint8_t)blend->columns,
+        .stride_y = (uint8_t)stride_y,
+        .stride_x = (uint8_t)move->from_column,
+        .dilation_y = 1,
+        .dilation_x = 1,
+        .output_address = to->address,
+        .output_row_stride = to->row,
+        .output_tile_stride = to->tile,
+        .output_pixel_stride = (uint16_t)to->column,
+        .output_height = (uint16_t)height,
+        .output_width = (uint16_t)width,
+        .output_tiles = (uint16_t)move->tiles,
+        .parameter_address = (uint32_t)SYSTOLE_REGION_PARAMETERS << 28 | blend->parameter_offset,
+        .clamp_min = (int16_t)(o->output.is_unsigned ? 0 : -128),
+        .clamp_max = (int16_t)(o->output.is_unsigned ? 255 : 127),
+    };
+}
+
 static void emit_words(const struct segment_plan *segment, const struct operation *o, const struct piece *piece,
                        const struct place *from, const struct place *to, struct systole_command *command) {
     const struct move *move = piece->move;
@@ -241,6 +304,8 @@ void movement_emit(const struct compilation *c, const struct segment_plan *segme
         (uint16_t)(o->output.is_unsigned ? SYSTOLE_FLAG_INPUT_UNSIGNED | SYSTOLE_FLAG_OUTPUT_UNSIGNED : 0);
     if (move->kind == MOVE_LANES) {
         emit_lanes(c, o, piece, &from, &to, command);
+    } else if (move->kind == MOVE_BLEND) {
+        emit_blend(o, piece, &from, &to, command);
     } else {
         emit_words(segment, o, piece, &from, &to, command);
     }

@@ -356,6 +356,14 @@ static bool step_nearest(const struct walk *w, struct place *p) {
     return true;
 }
 
+// RESIZE_BILINEAR of maps that have the output's extents or 1 (resize_copies).
+static bool step_copies(const struct walk *w, struct place *p) {
+    for (uint32_t i = 1; i < 3; i++) {
+        p->at[i] = w->in->shape[i] == 1 ? 0 : p->at[i];
+    }
+    return true;
+}
+
 static bool begin_nearest(struct walk *w) {
     w->step = step_nearest;
     return w->in->rank == 4 && w->out->rank == 4;
@@ -399,6 +407,9 @@ static bool begin(struct walk *w) {
         return begin_gather_nd(w);
     case SYSTOLE_OP_RESIZE_NEAREST_NEIGHBOR:
         return begin_nearest(w);
+    case SYSTOLE_OP_RESIZE_BILINEAR:
+        w->step = step_copies;
+        return resize_copies(w->c, w->op);
     default: // RESHAPE, SQUEEZE, EXPAND_DIMS: the same elements
         return systole_tensor_elements(w->in) == systole_tensor_elements(w->out);
     }

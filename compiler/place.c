@@ -17,6 +17,14 @@ static bool segment_is_weighted(const struct compilation *c, const struct segmen
     return result;
 }
 
+static bool made_in(const struct compilation *c, int32_t tensor, const struct segment_plan *segment) {
+    bool made = false;
+    for (uint32_t i = 0; i < segment->operation_count; i++) {
+        made = made || ir_writes(&c->operations[segment->operations[i]], tensor);
+    }
+    return made;
+}
+
 // Segments and steps in order of execution.
 static enum systole_status cut(struct compilation *c) {
     uint32_t count = c->graph->operator_count;
@@ -55,6 +63,26 @@ static enum systole_status cut(struct compilation *c) {
     return SYSTOLE_OK;
 }
 
+// Whether a segment without multiplications computes more elements than twice those that it moves over the link.
+static bool is_worth_its_way(const struct compilation *c, const struct segment_plan *segment) {
+    uint64_t computed = 0, moved = 0;
+    for (uint32_t i = 0; i < segment->operation_count; i++) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        for (uint32_t k = 0; k < o->input_count; k++) {
+            int32_t tensor = o->inputs[k].tensor;
+            bool outside = c->graph->tensors[tensor].data == NULL && !made_in(c, tensor, segment);
+            moved += outside ? systole_tensor_elements(&c->graph->tensors[tensor]) : 0;
+        }
+        for (uint32_t k = 0; k < ir_output_count(o); k++) {
+            int32_t tensor = ir_output(o, k)->tensor;
+            uint64_t elements = systole_tensor_elements(&c->graph->tensors[tensor]);
+            computed += elements;
+            moved += ir_host_reads(c, tensor) ? elements : 0;
+        }
+    }
+    return computed > 2 * moved;
+}
+
 static void evict_islands(struct compilation *c) {
     bool any = false;
     for (uint32_t s = 0; s < c->segment_count; s++) {
@@ -62,7 +90,8 @@ static void evict_islands(struct compilation *c) {
     }
     for (uint32_t s = 0; s < c->segment_count && any; s++) {
         const struct segment_plan *segment = &c->segments[s];
-        for (uint32_t i = 0; i < segment->operation_count && !segment_is_weighted(c, segment); i++) {
+        bool stays = segment_is_weighted(c, segment) || is_worth_its_way(c, segment);
+        for (uint32_t i = 0; i < segment->operation_count && !stays; i++) {
             uint32_t index = segment->operations[i];
             c->evictions[index] = (struct eviction){"small_island", c->graph->operators[index].outputs[0], 0, 0};
             c->again = true;

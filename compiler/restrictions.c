@@ -82,6 +82,7 @@ bool restrictions_is_movement(const struct systole_operator *op) {
         SYSTOLE_OP_BATCH_TO_SPACE_ND,
         SYSTOLE_OP_GATHER_ND,
         SYSTOLE_OP_RESIZE_NEAREST_NEIGHBOR,
+        SYSTOLE_OP_RESIZE_BILINEAR,
     };
     bool found = is_pad(op) || is_view(op);
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
@@ -113,7 +114,8 @@ static bool find(struct finding *finding, int32_t tensor, int64_t value, int64_t
 
 static bool softmax(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     (void)c;
-    return op->code == SYSTOLE_OP_SOFTMAX && find(f, op->outputs[0], 0, 0);
+    return (op->code == SYSTOLE_OP_SOFTMAX || op->code == SYSTOLE_OP_LOG_SOFTMAX) && op->output_count > 0 &&
+           find(f, op->outputs[0], 0, 0);
 }
 
 static bool operator_unknown(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
@@ -405,6 +407,23 @@ static bool scales_differ(const struct compilation *c, const struct systole_oper
            find(f, op->outputs[0], 0, 0);
 }
 
+// uint8 is defined in float32 and truncated; only copies are the same there.
+static bool resize_float(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    return op->code == SYSTOLE_OP_RESIZE_BILINEAR && tensor_of(c, op->outputs[0])->dtype == SYSTOLE_UINT8 &&
+           !resize_copies(c, op) && find(f, op->outputs[0], 0, 0);
+}
+
+static bool arg_max(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    (void)c;
+    return (op->code == SYSTOLE_OP_ARG_MAX || op->code == SYSTOLE_OP_ARG_MIN) && op->output_count > 0 &&
+           find(f, op->outputs[0], 0, 0);
+}
+
+static bool normalisation(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
+    (void)c;
+    return op->code == SYSTOLE_OP_L2_NORMALIZATION && op->output_count > 0 && find(f, op->outputs[0], 0, 0);
+}
+
 static bool concatenation_scales(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     uint8_t table[256];
     for (uint32_t i = 0; op->code == SYSTOLE_OP_CONCATENATION && i < op->input_count; i++) {
@@ -443,6 +462,8 @@ static bool mean_axes(const struct compilation *c, const struct systole_operator
 // Rows without a check come last; restrictions_apply finds them by code.
 static const struct restriction table[] = {
     {softmax, "softmax", "the device has no exponential", "none needed: the CPU computes it"},
+    {arg_max, "arg_max", "the device does not compare positions; the CPU reads each byte once", "none needed"},
+    {normalisation, "l2_normalization", "the device has no root of a sum over channels", "none needed"},
     {operator_unknown, "operator", "the device has no such operation", "use an operator that it has"},
     {operands_missing, "operands", "an input or output is left out", "give it all of them"},
     {type_other, "type", "a tensor is neither int8 nor uint8", "quantise the model to 8 bits"},
@@ -469,10 +490,13 @@ static const struct restriction table[] = {
      "quantise both per tensor"},
     {table_other, "table", "it is not a function of single bytes with known scales", "quantise it per tensor"},
     {concatenation_scales, "concatenation_scales", "inputs have other scales than the output", "quantise them alike"},
+    {resize_float, "resize_float", "bilinear interpolation of uint8 is defined in float32", "quantise to int8"},
     {scales_differ, "scales_differ", "input and output have different scales", "quantise them alike"},
     {mean_axes, "mean_axes", "the axes are not height and width, or too long", "reduce height and width"},
     {NULL, "movement", "it would be too many moves, or indices and shapes are not constant",
      "move whole rows, columns or channels with constant indices"},
+    {NULL, "resize_ratio", "interpolation weights of this ratio are not exact in a byte, or differ too often",
+     "resize by 2 or 4"},
     {NULL, "fill_variable", "the value to fill with is not constant", "use a constant"},
     {NULL, "reshape_on_host", "the bytes come from the CPU, where a reshape is free", "none needed"},
     {NULL, "scratchpad", "it does not fit into the scratchpad, in words", "use a target with a larger one"},

@@ -11,10 +11,6 @@
 
 #include "target.h"
 
-<<<<<<< HEAD
-=======
-#define OPERANDS 2u      // of an operation; moves have no stripes
->>>>>>> 2ad52d7 (compiler: element-wise operators, tables and data movement on the device)
 #define BLOCK_PIXELS 48u // of a piece of a map that need not be cut
 #define BLOCKS 4u        // such pieces of a map
 #define REACH 96u        // commands among which the order may change

@@ -18,13 +18,12 @@ uint32_t stripe_words(const struct storage *storage, uint32_t rows) {
 }
 
 static bool is_elementwise(const struct operation *o) {
-    return o->kind == OPERATION_ADD || o->kind == OPERATION_REQUANTISE;
+    return ir_is_pair(o->kind) || o->kind == OPERATION_REQUANTISE || o->kind == OPERATION_TABLE;
 }
 
 static bool can_cut(const struct segment_plan *segment, const struct spill_operation *op) {
     const struct operation *o = op->operation;
     const struct window *w = &o->window;
-<<<<<<< HEAD
     if (op->output_count != 1 || op->storage_count != op->input_count + 1 ||
         (!ir_is_window(o->kind) && !is_elementwise(o))) {
         return false;
@@ -33,14 +32,6 @@ static bool can_cut(const struct segment_plan *segment, const struct spill_opera
     bool can = w->images * w->output_height == out->placement.height && w->output_width == out->placement.width;
     for (uint32_t k = 0; k < op->input_count && can; k++) {
         const struct storage *in = &segment->storages[op->storages[k]];
-=======
-    const struct systole_placement *out = &storage_of(segment, o->output.tensor)->placement;
-    bool known =
-        ir_is_window(o->kind) || ir_is_pair(o->kind) || o->kind == OPERATION_REQUANTISE || o->kind == OPERATION_TABLE;
-    bool can = known && w->images * w->output_height == out->height && w->output_width == out->width;
-    for (uint32_t k = 0; k < o->input_count && can; k++) {
-        const struct storage *in = storage_of(segment, o->inputs[k].tensor);
->>>>>>> 2ad52d7 (compiler: element-wise operators, tables and data movement on the device)
         if (ir_is_window(o->kind)) {
             can = w->images * w->input_height == in->placement.height && w->input_width == in->placement.width;
         } else {

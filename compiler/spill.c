@@ -29,6 +29,11 @@ struct geometry {
     uint32_t commands, pieces;  // of stripes; of operations
 };
 
+// By height, roomy and lean.
+struct known_group {
+    struct geometry *heights;
+};
+
 struct planner {
     struct compilation *c;
     struct segment_plan *segment;
@@ -37,9 +42,9 @@ struct planner {
     uint32_t resident_words;     // of parameters
     uint32_t budget;             // words for maps and streamed parameters
     uint32_t chunk_words;
-    uint32_t fixed_words;    // of inputs and outputs
-    uint32_t known_limit;    // whole_limit of `known`
-    struct geometry **known; // by first operation and length: for each height, roomy and lean
+    uint32_t fixed_words;      // of inputs and outputs
+    uint32_t known_limit;      // whole_limit of `known`
+    struct known_group *known; // by first operation and length: for each height, roomy and lean
 };
 
 // What a group costs.
@@ -167,7 +172,7 @@ static void measure(const struct planner *p, uint32_t first, uint32_t last, bool
         if (home != HOME_STRIPES && home != HOME_HOST) {
             continue;
         }
-        if (shape->stripes == 1) {
+        if (g->lives != NULL) {
             add_lives(p, first, last, rows, g);
         } else {
             add_stripes(p, rows, shape->stripes, is_lean && home == HOME_STRIPES, g);
@@ -213,14 +218,14 @@ static const struct geometry *geometry_of(struct planner *p, uint32_t first, uin
     if (p->known == NULL) {
         return NULL;
     }
-    struct geometry **of_group = &p->known[(size_t)first * LONGEST_GROUP + (last - first - 1)];
-    if (*of_group == NULL) {
-        *of_group = ir_allocate(p->c, 2 * HEIGHTS, sizeof **of_group);
+    struct known_group *of_group = &p->known[(size_t)first * LONGEST_GROUP + (last - first - 1)];
+    if (of_group->heights == NULL) {
+        of_group->heights = ir_allocate(p->c, 2 * HEIGHTS, sizeof *of_group->heights);
     }
-    if (*of_group == NULL) {
+    if (of_group->heights == NULL) {
         return NULL;
     }
-    struct geometry *g = &(*of_group)[2 * k + (is_lean ? 1 : 0)];
+    struct geometry *g = &of_group->heights[2 * k + (is_lean ? 1 : 0)];
     if (!g->is_known) {
         g->is_known = true;
         g->lives = stripes == 1 ? ir_allocate(p->c, last - first, sizeof *g->lives) : NULL;
@@ -341,6 +346,7 @@ struct path {
 static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan, struct estimate *sum) {
     uint32_t count = p->segment->operation_count;
     struct path *paths = ir_allocate(p->c, count + 1, sizeof *paths);
+    plan->group_count = 0;
     plan->groups = ir_allocate(p->c, count, sizeof *plan->groups);
     plan->homes = ir_allocate(p->c, p->segment->storage_count, sizeof *plan->homes);
     if (paths == NULL || plan->groups == NULL || plan->homes == NULL) {
@@ -368,7 +374,6 @@ static enum systole_status cut_groups(struct planner *p, struct spill_plan *plan
             }
         }
     }
-    plan->group_count = 0;
     if (!paths[count].reached) {
         return SYSTOLE_OK;
     }

@@ -79,7 +79,7 @@ static uint32_t add_buffer(struct stream *t, uint32_t words, bool is_long) {
 }
 
 static void use(struct stream *t, uint32_t buffer) {
-    if (buffer != SPILL_NONE && !t->failed) {
+    if (buffer < t->buffer_count && t->buffers != NULL && !t->failed) {
         struct buffer *b = &t->buffers[buffer];
         b->first = b->first < t->draft_count ? b->first : t->draft_count;
         b->last = t->draft_count;

@@ -69,6 +69,7 @@ help:
 	@echo "make test-all        the same with the large networks of the zoo"
 	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make soak            long runs with faults; make fault-table: every fault, what the driver makes of it"
+	@echo "make fuzz            every fuzzer for FUZZ_SECONDS (600) under the same sanitisers; make fuzz-smoke: 5 s each"
 	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
@@ -185,6 +186,31 @@ test-sanitized: $(RTL_PRESETS)
 	@$(MAKE) --no-print-directory $(SANITIZED) test-sanitized-run
 test-sanitized-run: $(SYSTOLE) $(TESTS)
 	@CK_FORK=no SYSTOLE_RTL_PATH=$(dir $(BUILD))rtl SYSTOLE_SANITIZED=1 SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS)
+
+# libFuzzer on every parser of outside bytes (tests/fuzz/), with the library's sources built once for all of them. Where
+# the compiler does not link a fuzzer this is skipped, aloud.
+FUZZ_SECONDS ?= 600
+FUZZ_PACKAGES := clang libclang-rt-dev
+FUZZ := BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ OPTIMISE=-O1 SANITIZE=fuzzer-no-link,address,undefined
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZED := $(filter-out $(BUILD)/obj/graph/zoo/% %/usbfs.c.o %/fuse_server.c.o %/virtual_bus.c.o %/rtl_loader.c.o \
+  %/libusb_transport.c.o,$(OBJECTS))
+.PHONY: fuzz fuzz-smoke fuzz-build
+fuzz fuzz-smoke: deps
+	@$(call INSTALL_PACKAGES,$(FUZZ_PACKAGES))
+	@if tests/fuzz/can_link.sh; then $(MAKE) --no-print-directory $(FUZZ) fuzz-build && \
+	  tests/fuzz/fuzz.sh $(BUILD)/fuzz $(if $(filter fuzz-smoke,$@),5,$(FUZZ_SECONDS)); fi
+fuzz-build: $(FUZZERS) $(BUILD)/write_corpus
+$(BUILD)/libfuzzed.a: $(FUZZED)
+	@rm -f $@
+	$(AT)ar rcs $@ $^
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.c.o $(BUILD)/libfuzzed.a
+	$(SAY) '  LINK $@'
+	$(AT)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ -ljansson -lm -lpthread
+WRITE_CORPUS := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random_program sample_program testing)
+$(BUILD)/write_corpus: $(BUILD)/obj/tests/fuzz/write_corpus.c.o $(WRITE_CORPUS) $(BUILD)/libfuzzed.a
+	$(SAY) '  LINK $@'
+	$(AT)$(CXX) $(LDFLAGS) -o $@ $^ -ljansson -lm -lpthread $(shell pkg-config --libs check)
 
 # Artefacts of one tiny model, which docs/walkthrough.md tells about.
 RECORD_WALK := $(BUILD)/tests/walk/record_walk

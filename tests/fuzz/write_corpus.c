@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// Writes the harnesses' seeds to FOLDER/HARNESS/: small models of every operator, programs, sequences of frames with
+// random valid launches, conversations over USB. Target files and fault scripts are text and lie beside this file.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "build_graph.h"
+#include "compiler.h"
+#include "driver.h"
+#include "random_program.h"
+#include "sample_program.h"
+#include "steps.h"
+#include "testing.h"
+
+static const char *folder;
+
+static void write_file(const char *harness, const char *name, const void *bytes, size_t size) {
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, harness);
+    (void)mkdir(path, 0777);
+    (void)snprintf(path, sizeof path, "%s/%s/%s", folder, harness, name);
+    FILE *file = fopen(path, "wb");
+    bool written = file != NULL && fwrite(bytes, 1, size, file) == size;
+    if ((file != NULL && fclose(file) != 0) || !written) {
+        ck_abort_msg("%s cannot be written", path);
+    }
+}
+
+// ---- Models, and the programs that they compile to.
+static void write_model(struct systole_graph *graph, const char *name, bool and_program) {
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    struct systole_program program;
+    struct systole_diagnostic diagnostic;
+    if (systole_graph_write(graph, NULL, &bytes, &size, &diagnostic) == SYSTOLE_OK) {
+        write_file("model", name, bytes, size);
+        free(bytes);
+        if (and_program && systole_compile(graph, &systole_presets[0], NULL, &program, &diagnostic) == SYSTOLE_OK) {
+            if (systole_program_write(&program, &bytes, &size, &diagnostic) == SYSTOLE_OK) {
+                write_file("program", name, bytes, size);
+                free(bytes);
+            }
+            systole_program_free(&program);
+        }
+    }
+    systole_graph_free(graph);
+}
+
+static void write_networks(void) {
+    struct build_window window = {.channels = 5,
+                                  .height = 3,
+                                  .width = 3,
+                                  .stride_h = 1,
+                                  .stride_w = 1,
+                                  .dilation_h = 1,
+                                  .dilation_w = 1,
+                                  .padding = SYSTOLE_PADDING_SAME,
+                                  .has_bias = true,
+                                  .per_channel = true};
+    uint32_t random = 9;
+    struct systole_graph graph;
+    build_graph(&graph, "network");
+    int32_t input = build_map(&graph, SYSTOLE_INT8, 1, 6, 6, 5);
+    build_quantise(&graph, input, 0.05f, 3);
+    build_input(&graph, input);
+    int32_t conv = build_conv(&graph, input, &window, &random);
+    int32_t deep = build_depthwise(&graph, conv, &window, &random);
+    const int32_t shape[4] = {1, 6, 6, 5};
+    int32_t sum = build_add(&graph, conv, deep, 4, shape, &random);
+    int32_t mean = build_mean(&graph, sum, true, true, false, &random);
+    int32_t dense = build_fully_connected(&graph, mean, 5, 7, false, &random);
+    build_output(&graph, build_softmax(&graph, dense));
+    write_model(&graph, "network", true);
+
+    build_graph(&graph, "pools");
+    input = build_map(&graph, SYSTOLE_INT8, 1, 8, 8, 3);
+    build_quantise(&graph, input, 0.1f, -3);
+    build_input(&graph, input);
+    window = (struct build_window){
+        .channels = 3, .height = 2, .width = 2, .stride_h = 2, .stride_w = 2, .padding = SYSTOLE_PADDING_VALID};
+    int32_t pool = build_pool(&graph, SYSTOLE_OP_AVERAGE_POOL_2D, input, &window);
+    pool = build_pool(&graph, SYSTOLE_OP_MAX_POOL_2D, build_pad(&graph, pool, 1, 1, 1, 1), &window);
+    const int32_t flat[2] = {1, 27};
+    build_output(&graph, build_reshape(&graph, pool, 2, flat));
+    write_model(&graph, "pools", true);
+}
+
+// One operator with options at 1 on small tensors: kernels refuse some of these, and a mutation away they do not.
+static void write_operator(const char *name, int32_t code, enum systole_dtype dtype, uint32_t constants) {
+    static const int32_t numbers[4] = {1, 2, 3, 0}, four[1] = {4};
+    struct systole_graph graph;
+    char file[96];
+    build_graph(&graph, name);
+    int32_t input = build_map(&graph, dtype, 1, 4, 4, 2), second = -1;
+    build_input(&graph, input);
+    if (constants == 0) {
+        second = build_map(&graph, dtype, 1, 4, 4, 2);
+        build_input(&graph, second);
+    } else if (constants == 1) {
+        second = build_constant(&graph, SYSTOLE_INT32, 1, four, numbers);
+    }
+    int32_t output = build_map(&graph, dtype, 1, 4, 4, 2);
+    if (dtype == SYSTOLE_INT8 || dtype == SYSTOLE_INT16) {
+        build_quantise(&graph, input, 0.03125f, 0);
+        build_quantise(&graph, output, 0.0625f, 0);
+        if (constants == 0) {
+            build_quantise(&graph, second, 0.03125f, 0);
+        }
+    }
+    struct systole_operator *op = build_operator(&graph, code, input, second, -1, output);
+    op->options.stride_h = op->options.stride_w = op->options.dilation_h = op->options.dilation_w = 1;
+    op->options.filter_h = op->options.filter_w = op->options.block_size = op->options.count = 1;
+    build_output(&graph, output);
+    (void)snprintf(file, sizeof file, "%s_%s_%u", name, systole_dtype_name(dtype), constants);
+    write_model(&graph, file, dtype == SYSTOLE_INT8 && code % 5 == 0);
+}
+
+static void write_operators(void) {
+#define ONE(name, value) {#name, value},
+    static const struct {
+        const char *name;
+        int32_t code;
+    } all[] = {SYSTOLE_OPERATOR_LIST(ONE)};
+#undef ONE
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        write_operator(all[i].name, all[i].code, SYSTOLE_INT8, (uint32_t)i % 3);
+        write_operator(all[i].name, all[i].code, i % 2 == 0 ? SYSTOLE_FLOAT32 : SYSTOLE_INT16, (uint32_t)(i + 1) % 3);
+    }
+}
+
+static void write_sample(void) {
+    struct systole_program program;
+    struct systole_diagnostic diagnostic;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    sample_program(&program);
+    if (systole_program_write(&program, &bytes, &size, &diagnostic) == SYSTOLE_OK) {
+        write_file("program", "sample", bytes, size);
+    }
+    free(bytes);
+    systole_program_free(&program);
+}
+
+// ---- Steps.
+static uint8_t steps[1 << 16];
+static size_t steps_size;
+
+static void put(const void *bytes, size_t size) {
+    if (size > 0 && size <= sizeof steps - steps_size) {
+        memcpy(steps + steps_size, bytes, size);
+        steps_size += size;
+    }
+}
+
+static void put_number(uint32_t value, size_t bytes) {
+    put(&value, bytes);
+}
+
+static void put_frame(enum step_kind kind, uint32_t address, const void *payload, size_t size) {
+    put_number(kind, 1);
+    put_number(0, 1);
+    put_number(address, 2);
+    put_number((uint32_t)size, 2);
+    if (kind != STEP_READ) {
+        put(payload, size);
+    }
+}
+
+static void write_frames(void) {
+    struct systole_target target = steps_target();
+    for (uint32_t seed = 0; seed < 16; seed++) {
+        struct random_program program;
+        char name[32];
+        if (!random_program_make(&program, &target, seed, 2 + seed % 5, false)) {
+            continue; // its maps are larger than this target
+        }
+        steps_size = 0;
+        put_number(seed % 4 == 1 ? seed : 0, 1);
+        put_frame(STEP_WRITE, program.launch.regions[SYSTOLE_REGION_PROGRAM].base, program.commands,
+                  program.count * sizeof *program.commands);
+        put_number(STEP_LAUNCH, 1);
+        put_number(0, 3);
+        put(&program.launch, sizeof program.launch);
+        if (program.stream_words > 0) {
+            put_frame(STEP_STREAM, 0, program.stream, (size_t)program.stream_words * target.columns);
+        }
+        put_number(STEP_RUN, 1);
+        put_number(60000, 2);
+        put_frame(STEP_READ, program.launch.regions[SYSTOLE_REGION_OUTPUT].base, NULL, 64);
+        (void)snprintf(name, sizeof name, "launch_%u", seed);
+        write_file("frames", name, steps, steps_size);
+        random_program_free(&program);
+    }
+    struct systole_frame_header header = {SYSTOLE_FRAME_MAGIC, SYSTOLE_FRAME_WRITE, 0, 1, 4, 16};
+    steps_size = 0;
+    put_number(0, 1);
+    put_number(STEP_RAW, 1);
+    put_number(sizeof header + 16, 2);
+    put(&header, sizeof header);
+    put("sixteen bytes...", 16);
+    put_number(STEP_REGISTER, 1);
+    put_number(SYSTOLE_REGISTER_PARITY_FLIP, 2);
+    put_number(5, 4);
+    put_frame(STEP_READ, 4, NULL, 64);
+    put_number(STEP_RESET, 1);
+    put_frame(STEP_READ, 4, NULL, 16);
+    write_file("frames", "raw", steps, steps_size);
+}
+
+static void put_control(uint8_t type, uint8_t request, uint32_t value, uint32_t index, const void *data,
+                        uint32_t length) {
+    put_number(USB_STEP_CONTROL, 1);
+    put_number(type, 1);
+    put_number(request, 1);
+    put_number(value, 2);
+    put_number(index, 2);
+    put_number(length, 2);
+    if ((type & 0x80) == 0) {
+        put(data, length);
+    }
+}
+
+static void put_firmware(void) {
+    struct systole_target target = steps_target();
+    uint8_t *image = NULL;
+    size_t size = 0;
+    if (systole_firmware_build(&target, &image, &size) == SYSTOLE_OK) {
+        put_number(USB_STEP_FIRMWARE, 1);
+        put_number((uint32_t)size, 2);
+        put(image, size);
+    }
+    free(image);
+}
+
+static void put_read_back(void) {
+    const struct systole_frame_header frames[2] = {{SYSTOLE_FRAME_MAGIC, SYSTOLE_FRAME_READ, 0, 9, 4, 32},
+                                                   {SYSTOLE_FRAME_MAGIC, SYSTOLE_FRAME_RUN, 0, 9, 4, 32}};
+    for (uint32_t i = 0; i < 2; i++) {
+        put_number(USB_STEP_OUT, 1);
+        put_number(1, 1);
+        put_number(sizeof frames[i], 2);
+        put(&frames[i], sizeof frames[i]);
+        put_number(USB_STEP_RUN, 1);
+        for (uint32_t endpoint = 0x81; endpoint <= 0x83; endpoint++) {
+            put_number(USB_STEP_IN, 1);
+            put_number(endpoint, 1);
+            put_number(1024, 2);
+        }
+    }
+}
+
+static void write_usb(void) {
+    static const uint8_t descriptors[] = {1, 2, 3, 15, 0x21};
+    const char *const script = "every 2 out corrupt\nevery 2 in length\nevery 3 event duplicate\nevery 9 data any\n";
+    steps_size = 0;
+    for (size_t i = 0; i < sizeof descriptors; i++) {
+        put_control(0x80, 6, (uint32_t)descriptors[i] << 8, 0, NULL, 255);
+    }
+    put_number(USB_STEP_DESCRIPTORS, 1);
+    put_number(200, 1);
+    put_control(0x00, 9, 1, 0, NULL, 0);
+    put_control(0x80, 8, 0, 0, NULL, 1);
+    put_control(0x21, 1, 0, 0, "block", 5);
+    put_control(0xa1, 3, 0, 0, NULL, 6);
+    put_control(0xa1, 5, 0, 0, NULL, 1);
+    put_control(0x21, 6, 0, 0, NULL, 0);
+    put_control(0x21, 4, 0, 0, NULL, 0);
+    write_file("usb", "boot", steps, steps_size);
+
+    steps_size = 0;
+    put_firmware();
+    put_control(0xc0, SYSTOLE_USB_REQUEST_READ_REGISTER, SYSTOLE_REGISTER_TARGET_ID, 0, NULL, 8);
+    put_control(0x40, SYSTOLE_USB_REQUEST_WRITE_REGISTER, SYSTOLE_REGISTER_CONTROL, 0, "\5\0\0\0\0\0\0\0", 8);
+    put_read_back();
+    put_control(0x40, SYSTOLE_USB_REQUEST_DEVICE_RESET, 0, 0, NULL, 0);
+    put_control(0x02, 3, 0, 0x81, NULL, 0);
+    put_control(0x82, 0, 0, 0x81, NULL, 2);
+    put_control(0x02, 1, 0, 0x81, NULL, 0);
+    put_control(0x21, 0, 0, 1, NULL, 0);
+    write_file("usb", "application", steps, steps_size);
+
+    steps_size = 0;
+    put_firmware();
+    put_number(USB_STEP_FAULTS, 1);
+    put_number((uint32_t)strlen(script), 1);
+    put(script, strlen(script));
+    put_read_back();
+    put_read_back();
+    put_number(USB_STEP_BUS_RESET, 1);
+    put_read_back();
+    write_file("usb", "faults", steps, steps_size);
+}
+
+// The builders of tests/support assert, which needs a test around them.
+START_TEST(corpus) {
+    write_networks();
+    write_operators();
+    write_sample();
+    write_frames();
+    write_usb();
+}
+END_TEST
+
+int main(int argument_count, char **arguments) {
+    if (argument_count != 2) {
+        (void)fprintf(stderr, "usage: %s FOLDER\n", arguments[0]);
+        return 2;
+    }
+    folder = arguments[1];
+    Suite *suite = suite_create("corpus");
+    TCase *tcase = tcase_create("corpus");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, corpus);
+    suite_add_tcase(suite, tcase);
+    return testing_run(suite, "fuzz/write_corpus");
+}

@@ -82,11 +82,22 @@ template <typename T> systole_status Reader::Allocate(size_t count, T **out) {
     return *out != nullptr ? SYSTOLE_OK : Fail(SYSTOLE_OUT_OF_MEMORY, "", "no memory for the model");
 }
 
+// Names go to terminals, reports and programs; none of them is to take orders from a file.
+void ReplaceControls(char *text) {
+    for (; *text != '\0'; text++) {
+        uint8_t c = static_cast<uint8_t>(*text);
+        if (c < 0x20 || c == 0x7F) {
+            *text = '?';
+        }
+    }
+}
+
 systole_status Reader::CopyString(const flatbuffers::String *from, char **to) {
     size_t length = from == nullptr ? 0 : from->size();
     systole_status status = Allocate(length + 1, to);
     if (status == SYSTOLE_OK && length > 0) {
         std::memcpy(*to, from->data(), length);
+        ReplaceControls(*to);
     }
     return status;
 }
@@ -764,6 +775,7 @@ systole_status Reader::Read() {
     subgraph_ = model_->subgraphs()->Get(0);
     (void)std::snprintf(graph_->name, sizeof graph_->name, "%s",
                         subgraph_->name() == nullptr ? "" : subgraph_->name()->c_str());
+    ReplaceControls(graph_->name);
 
     uint32_t tensors = subgraph_->tensors() == nullptr ? 0 : subgraph_->tensors()->size();
     uint32_t operators = subgraph_->operators() == nullptr ? 0 : subgraph_->operators()->size();

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "build_graph.h"
 #include "graph.h"
 #include "testing.h"
 
@@ -240,6 +241,28 @@ START_TEST(custom_operators_keep_their_options) {
 }
 END_TEST
 
+START_TEST(names_have_no_control_characters) {
+    struct systole_graph graph, again;
+    struct systole_diagnostic diagnostic;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    build_graph(&graph, "two\nlines");
+    int32_t input = build_map(&graph, SYSTOLE_INT8, 1, 1, 1, 1), output = build_map(&graph, SYSTOLE_INT8, 1, 1, 1, 1);
+    build_input(&graph, input);
+    build_output(&graph, output);
+    (void)build_operator(&graph, SYSTOLE_OP_ABS, input, -1, -1, output);
+    free(graph.tensors[0].name);
+    graph.tensors[0].name = strdup("\x1b[31mr\xc3\xb6t\x7f");
+    ck_assert_int_eq(systole_graph_write(&graph, NULL, &bytes, &size, &diagnostic), SYSTOLE_OK);
+    ck_assert_int_eq(systole_graph_read(bytes, size, "names", &again, &diagnostic), SYSTOLE_OK);
+    ck_assert_str_eq(again.name, "two?lines");
+    ck_assert_str_eq(again.tensors[0].name, "?[31mr\xc3\xb6t?");
+    systole_graph_free(&again);
+    systole_graph_free(&graph);
+    free(bytes);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("graph_writer");
     TCase *tests = tcase_create("all");
@@ -247,6 +270,7 @@ int main(void) {
     tcase_add_loop_test(tests, round_trip, 0, FILES);
     tcase_add_loop_test(tests, emptied, 0, FILES);
     tcase_add_test(tests, custom_operators_keep_their_options);
+    tcase_add_test(tests, names_have_no_control_characters);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "graph/graph_writer");
 }

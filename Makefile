@@ -169,7 +169,7 @@ soak-run: $(SYSTOLE) $(SOAK) $(RTL_PRESETS)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/thread OPTIMISE=-O1 SANITIZE=thread soak-threads
 	@$(MAKE) --no-print-directory $(SANITIZED) soak-address
 soak-threads: $(SOAK)
-	$(SOAK) run $(SOAK_MODEL) model 500 20 1 200 4
+	$(SOAK) run $(SOAK_MODEL) model 200 20 1 200 2 2
 soak-address: $(SOAK)
 	$(SOAK) run $(SOAK_MODEL) model 2000 20 1 200
 # Throughput and time to ready through libusb on the FUSE bus.

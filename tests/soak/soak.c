@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // The long runs of `make soak`, and the table of docs/faults.md:
-//   soak run MODEL.tflite model|rtl|usb INFERENCES EVERY SEED [SILENCE_MS [THREADS]]
+//   soak run MODEL.tflite model|rtl|usb INFERENCES EVERY SEED [SILENCE_MS [DEVICES [THREADS]]]
 //   soak table MODEL.tflite
-// A thread has a device of its own. Ends with status 1 when a result is wrong, a device is lost or memory grows.
+// Each device has THREADS of its own that take turns. Ends with status 1 when a result is wrong, a device is lost or
+// memory grows.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,15 +60,16 @@ static int run(int argc, char **argv) {
     static struct worker workers[THREADS];
     uint32_t inferences = (uint32_t)strtoul(argv[4], NULL, 10), seed = (uint32_t)strtoul(argv[6], NULL, 10);
     uint32_t silence = argc > 7 ? (uint32_t)strtoul(argv[7], NULL, 10) : 100;
+    uint32_t sharers = argc > 9 ? (uint32_t)strtoul(argv[9], NULL, 10) : 1;
     uint32_t threads = argc > 8 ? (uint32_t)strtoul(argv[8], NULL, 10) : 1;
     int failed = 0;
     threads = threads < 1 ? 1 : threads > THREADS ? THREADS : threads;
     for (uint32_t i = 0; i < threads; i++) {
         struct worker *worker = &workers[i];
         (void)snprintf(worker->script, sizeof worker->script, "seed %u\nevery %s data any\n", seed + i, argv[5]);
-        worker->options =
-            (struct soak_options){argv[2],    argv[3],  "systole16", strcmp(argv[5], "0") == 0 ? NULL : worker->script,
-                                  inferences, seed + i, silence,     0};
+        worker->options = (struct soak_options){
+            argv[2], argv[3], "systole16", strcmp(argv[5], "0") == 0 ? NULL : worker->script, inferences, seed + i,
+            silence, 0,       sharers};
     }
     for (uint32_t i = 1; i < threads; i++) {
         if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0) {
@@ -106,7 +108,7 @@ static int table(const char *model) {
             }
             (void)snprintf(script, sizeof script, "at %u %s %s%s\n", at, systole_fault_endpoint_name(endpoint),
                            systole_fault_name(kind), kind == SYSTOLE_FAULT_PARITY ? " 8" : "");
-            struct soak_options options = {model, "model", "systole16", script, PER_FAULT, 1, 500, 0};
+            struct soak_options options = {model, "model", "systole16", script, PER_FAULT, 1, 500, 0, 1};
             struct soak_result result;
             struct systole_diagnostic diagnostic = {"", "", ""};
             enum systole_status status = soak_run(&options, &result, &diagnostic);
@@ -136,7 +138,8 @@ int main(int argc, char **argv) {
     if (argc >= 7 && strcmp(argv[1], "run") == 0) {
         return run(argc, argv);
     }
-    (void)fprintf(stderr, "usage: soak table MODEL\n"
-                          "       soak run MODEL model|rtl|usb INFERENCES EVERY SEED [SILENCE_MS [THREADS]]\n");
+    (void)fprintf(stderr,
+                  "usage: soak table MODEL\n"
+                  "       soak run MODEL model|rtl|usb INFERENCES EVERY SEED [SILENCE_MS [DEVICES [THREADS]]]\n");
     return 2;
 }

@@ -2,6 +2,7 @@
 // Copyright The Systole authors
 #include "fault_soak.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "systole.h"
 #include "target.h"
 
-enum { INPUTS = 8, RESETS = 10 };
+enum { INPUTS = 8, RESETS = 10, THREADS = 16 };
 
 struct soak {
     const struct soak_options *options;
@@ -27,6 +28,9 @@ struct soak {
     size_t input_size, output_size;
     uint32_t happened; // faults
     double *times;
+    pthread_mutex_t turn; // the driver belongs to one thread at a time
+    uint32_t done;
+    bool lost;
 };
 
 static long resident_kb(void) {
@@ -185,6 +189,38 @@ static bool infer(struct soak *soak, uint32_t number) {
     return false;
 }
 
+static void *take_turns(void *argument) {
+    struct soak *soak = argument;
+    bool more = true;
+    while (more) {
+        (void)pthread_mutex_lock(&soak->turn);
+        more = !soak->lost && soak->done < soak->options->inferences;
+        if (more && infer(soak, soak->done)) {
+            soak->done++;
+            soak->result->early_kb =
+                soak->done == soak->options->inferences / 4 ? resident_kb() : soak->result->early_kb;
+        } else if (more) {
+            soak->lost = true;
+        }
+        (void)pthread_mutex_unlock(&soak->turn);
+    }
+    return NULL;
+}
+
+static void infer_all(struct soak *soak) {
+    pthread_t threads[THREADS];
+    uint32_t started = 0, wanted = soak->options->threads < THREADS ? soak->options->threads : THREADS;
+    (void)pthread_mutex_init(&soak->turn, NULL);
+    while (started + 1 < wanted && pthread_create(&threads[started], NULL, take_turns, soak) == 0) {
+        started++;
+    }
+    (void)take_turns(soak);
+    while (started > 0) {
+        (void)pthread_join(threads[--started], NULL);
+    }
+    (void)pthread_mutex_destroy(&soak->turn);
+}
+
 static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -197,11 +233,8 @@ enum systole_status soak_run(const struct soak_options *options, struct soak_res
     soak.times = calloc((size_t)options->inferences + 1, sizeof *soak.times);
     enum systole_status status = soak.times == NULL ? SYSTOLE_OUT_OF_MEMORY : prepare(&soak, diagnostic);
     if (status == SYSTOLE_OK) {
-        uint32_t done = 0;
-        while (done < options->inferences && infer(&soak, done)) {
-            done++;
-            result->early_kb = done == options->inferences / 4 ? resident_kb() : result->early_kb;
-        }
+        infer_all(&soak);
+        uint32_t done = soak.done;
         result->end_kb = resident_kb();
         systole_driver_statistics(soak.driver, &result->statistics);
         qsort(soak.times, done, sizeof *soak.times, compare);

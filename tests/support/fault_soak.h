@@ -17,6 +17,7 @@ struct soak_options {
     const char *script; // text of a fault script, or NULL
     uint32_t inferences, seed;
     uint32_t silence_ms, replays;
+    uint32_t threads; // that take turns at the device; 0: one
 };
 
 struct soak_result {

@@ -14,7 +14,7 @@
 enum { SILENCE_MS = 300, INFERENCES = 6 };
 
 static struct soak_result run(const char *script, uint32_t inferences) {
-    struct soak_options options = {MODEL, "model", "systole16", script, inferences, 7, SILENCE_MS, 0};
+    struct soak_options options = {MODEL, "model", "systole16", script, inferences, 7, SILENCE_MS, 0, 1};
     struct systole_diagnostic diagnostic = {"", "", ""};
     struct soak_result result;
     enum systole_status status = soak_run(&options, &result, &diagnostic);
@@ -86,7 +86,7 @@ END_TEST
 
 // A device that never stops failing: typed error, in bounded time.
 START_TEST(always) {
-    struct soak_options options = {MODEL, "model", "systole16", "every 1 event stall\n", 1, 7, SILENCE_MS, 0};
+    struct soak_options options = {MODEL, "model", "systole16", "every 1 event stall\n", 1, 7, SILENCE_MS, 0, 1};
     struct systole_diagnostic diagnostic = {"", "", ""};
     struct soak_result result;
     ck_assert_int_eq(soak_run(&options, &result, &diagnostic), SYSTOLE_OK);

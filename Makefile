@@ -219,10 +219,12 @@ walk: deps
 walk-run: $(SYSTOLE) $(RECORD_WALK) $(RTL_PRESETS)
 	@tests/walk/walk.sh $(SYSTOLE) $(RECORD_WALK) $(if $(UPDATE),--update)
 
-gen:
+gen: $(SYSTOLE)
 	python3 spec/generate.py
-check-gen:
+	$(SYSTOLE) operators > docs/operators.md
+check-gen: $(SYSTOLE)
 	python3 spec/generate.py --check
+	$(SYSTOLE) operators | cmp - docs/operators.md
 
 C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc' | grep -v '^spec/gen/')
 TIDY_FILES = $(filter %.c,$(C_FILES))

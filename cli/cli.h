@@ -21,7 +21,7 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, cli_disassemble, cli_targets,
-    cli_devices, cli_serve, cli_sweep, cli_zoo;
+    cli_devices, cli_serve, cli_operators, cli_sweep, cli_zoo;
 
 // ---- Arguments
 enum cli_option {

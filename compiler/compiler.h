@@ -20,4 +20,15 @@ enum systole_status systole_compile(const struct systole_graph *graph, const str
                                     const struct systole_compile_options *options, struct systole_program *program,
                                     struct systole_diagnostic *diagnostic);
 
+// The tables for people: operators and what the device makes of them; reasons for the CPU, false behind the last.
+struct systole_operator_form {
+    const char *operators, *form;
+};
+uint32_t systole_operator_form_count(void);
+const struct systole_operator_form *systole_operator_form(uint32_t index);
+struct systole_restriction_text {
+    const char *code, *text, *remedy;
+};
+bool systole_restriction_describe(uint32_t index, struct systole_restriction_text *text);
+
 #endif

@@ -542,3 +542,11 @@ void restrictions_apply(const struct compilation *compilation, struct operation 
         }
     }
 }
+
+bool systole_restriction_describe(uint32_t index, struct systole_restriction_text *text) {
+    if (index >= sizeof table / sizeof table[0]) {
+        return false;
+    }
+    *text = (struct systole_restriction_text){table[index].code, table[index].text, table[index].remedy};
+    return true;
+}

@@ -4,7 +4,7 @@
 # Published models and single operators against goldens of an independent interpreter, on every device; through libusb on a
 # virtual bus too.
 . "$(dirname "$0")/cli_testing.sh"
-models="resnet8_int8 kws_int8 vww_96_int8 ad01_int8 str_ww_int8 person_detect_int8 hello_world_int8 mobilenet_v2_224_int8"
+models="split_concat_uint8 mobilenet_v1_025_128_uint8 resnet8_int8 kws_int8 vww_96_int8 ad01_int8 str_ww_int8 person_detect_int8 hello_world_int8 mobilenet_v2_224_int8"
 if [ ! -d "$shared/models" ]; then
     skip "no conformance data in $shared"
     finish cli/test_conformance
@@ -21,6 +21,9 @@ for m in $models; do
     verify "$m" seed1 --device rtl
     verify "$m" seed2 --device rtl
 done
+verify deeplabv3_mnv2_dm05_uint8 seed1 --device model
+verify movenet_lightning_int8 seed1 --device model
+verify movenet_lightning_int8 seed1 --device rtl
 for m in resnet8_int8 vww_96_int8; do
     verify "$m" seed1 --device rtl --target systole32
     verify "$m" seed1 --device rtl --target systole64

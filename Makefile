@@ -159,7 +159,7 @@ test-all: test
 
 # Long runs with faults; SOAK_MODEL is the model that they run.
 SOAK := $(BUILD)/tests/soak/soak
-SOAK_MODEL ?= ../shared/models/kws_int8/model.tflite
+SOAK_MODEL ?= $(firstword $(wildcard ../shared/models/kws_int8/model.tflite) examples/digits/digits_int8.tflite)
 .PHONY: soak soak-run fault-table
 soak: deps
 	@$(MAKE) --no-print-directory soak-run

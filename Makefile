@@ -71,6 +71,7 @@ help:
 	@echo "make soak            long runs with faults; make fault-table: every fault, what the driver makes of it"
 	@echo "make fuzz            every fuzzer for FUZZ_SECONDS (600) under the same sanitisers; make fuzz-smoke: 5 s each"
 	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
+	@echo "make fuzz-models SECONDS=N [SEED=S]  random graphs, CPU against model and RTL"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
 # Debian's packages, installed when one is missing.
@@ -211,6 +212,17 @@ WRITE_CORPUS := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random
 $(BUILD)/write_corpus: $(BUILD)/obj/tests/fuzz/write_corpus.c.o $(WRITE_CORPUS) $(BUILD)/libfuzzed.a
 	$(SAY) '  LINK $@'
 	$(AT)$(CXX) $(LDFLAGS) -o $@ $^ -ljansson -lm -lpthread $(shell pkg-config --libs check)
+
+# Random graphs, CPU against model and RTL, from a seed on; those that differ are left in build/fuzz_models.
+.PHONY: fuzz-models fuzz-models-run
+SECONDS ?= 60
+SEED ?= 1
+FUZZ_MODELS := $(BUILD)/tests/differential/test_random_graphs
+fuzz-models: deps
+	@$(MAKE) --no-print-directory fuzz-models-run
+fuzz-models-run: $(FUZZ_MODELS) $(RTL_DIR)/systole16/systole_rtl.so
+	@mkdir -p $(BUILD)/fuzz_models
+	@SYSTOLE_FUZZ_SECONDS=$(SECONDS) SYSTOLE_FUZZ_SEED=$(SEED) SYSTOLE_FUZZ_FOLDER=$(BUILD)/fuzz_models $(FUZZ_MODELS)
 
 # Artefacts of one tiny model, which docs/walkthrough.md tells about.
 RECORD_WALK := $(BUILD)/tests/walk/record_walk

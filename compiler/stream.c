@@ -296,7 +296,9 @@ static void draft_stripe(struct stream *t, const struct spill_group *group, cons
         if (out->hi[s] == before) {
             continue;
         }
-        compute(t, group, i, before, out->hi[s]);
+        // What is not cut is computed whole; its images may lie otherwise than in rows.
+        const struct window *w = &op->operation->window;
+        compute(t, group, i, op->can_cut ? before : 0, op->can_cut ? out->hi[s] : w->images * w->output_height);
         for (uint32_t k = op->input_count; k < op->input_count + op->output_count; k++) {
             if (t->plan->homes[op->storages[k]] == HOME_HOST) {
                 move_rows(t, DRAFT_STORE, i, stripe_find(shape, op->storages[k]), s);

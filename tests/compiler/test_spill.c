@@ -209,11 +209,27 @@ START_TEST(random_networks) {
 }
 END_TEST
 
+// A fully connected layer whose weights stream and whose images lie side by side in its output, not in rows.
+START_TEST(images_side_by_side) {
+    struct systole_graph graph;
+    uint32_t random = 67;
+    build_graph(&graph, "images");
+    int32_t input = build_map(&graph, SYSTOLE_INT8, 2, 10, 9, 9);
+    build_quantise(&graph, input, 0.05F, 3);
+    build_input(&graph, input);
+    build_output(&graph, build_fully_connected(&graph, input, 810, 20, false, &random));
+    struct systole_target target = check_small_target(4, 3, 4, 32, 16384);
+    check_compile(&graph, &target, 1, NULL);
+    systole_graph_free(&graph);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("spill");
     TCase *tests = tcase_create("spill");
     tcase_set_timeout(tests, 240);
     tcase_add_loop_test(tests, random_networks, 0, 6);
+    tcase_add_test(tests, images_side_by_side);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "compiler/spill");
 }

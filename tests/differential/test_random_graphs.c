@@ -21,7 +21,7 @@
 #include "target.h"
 #include "testing.h"
 
-#define GRAPHS 150u // at most, and for SECONDS at most
+#define GRAPHS 500u // at most, and for SECONDS at most
 #define SECONDS 20
 #define CODES 256
 

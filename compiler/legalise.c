@@ -223,7 +223,7 @@ static enum systole_status add_table(struct compilation *c, struct operation *op
 
 // A chain of operators on single elements that ends with this one (its first reads bytes) is a table.
 static enum systole_status legalise_table(struct compilation *c, struct operation *operation) {
-    uint32_t chain[IR_CHAIN_LIMIT], count = legalise_chain(c->graph, operation->index, chain);
+    uint32_t chain[IR_CHAIN_LIMIT] = {0}, count = legalise_chain(c->graph, operation->index, chain);
     operation->kind = OPERATION_TABLE;
     set_whole_map(c, operation);
     operation->inputs[0] = operand_of(c, c->graph->operators[chain[0]].inputs[0], 0);

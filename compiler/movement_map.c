@@ -139,7 +139,7 @@ static bool begin_slice(struct walk *w) {
 }
 
 static bool step_strided_slice(const struct walk *w, struct place *p) {
-    int64_t from[RANK];
+    int64_t from[RANK] = {0};
     int32_t next = 0;
     for (int32_t i = 0; i < w->in->rank; i++) {
         bool removed = (w->op->options.shrink_axis_mask >> i & 1) != 0;

@@ -431,7 +431,10 @@ static bool plan_output(struct plan *plan) {
 enum systole_status movement_plan(struct compilation *c, struct operation *operation, bool *possible) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
     struct plan plan = {.c = c, .operation = operation, .lanes = c->target->columns};
-    *possible = true;
+    *possible = plan.lanes > 0;
+    if (!*possible) {
+        return SYSTOLE_OK;
+    }
     operation->move_count = operation->lane_map_count = 0;
     operation->moves = ir_allocate(c, IR_MOVES_LIMIT, sizeof *operation->moves);
     operation->lane_maps = ir_allocate(c, IR_MOVES_LIMIT, sizeof *operation->lane_maps);

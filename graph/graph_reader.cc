@@ -232,6 +232,25 @@ systole_status Reader::ReadData(uint32_t index, uint32_t buffer) {
     return status;
 }
 
+bool IsKnownType(int32_t type) {
+    return type >= SYSTOLE_FLOAT32 && type <= SYSTOLE_INT8 && type != fb::TensorType_COMPLEX64;
+}
+
+// Whether the options name an element type that no tensor of a readable model can have.
+bool NamesUnknownType(const fb::Operator &from) {
+    if (const fb::CastOptions *o = from.builtin_options_as_CastOptions()) {
+        return !IsKnownType(o->in_data_type()) || !IsKnownType(o->out_data_type());
+    }
+    if (const fb::ArgMaxOptions *o = from.builtin_options_as_ArgMaxOptions()) {
+        return !IsKnownType(o->output_type());
+    }
+    if (const fb::ArgMinOptions *o = from.builtin_options_as_ArgMinOptions()) {
+        return !IsKnownType(o->output_type());
+    }
+    const fb::ShapeOptions *o = from.builtin_options_as_ShapeOptions();
+    return o != nullptr && !IsKnownType(o->out_type());
+}
+
 systole_status Reader::ReadTensor(uint32_t index) {
     const fb::Tensor *from = subgraph_->tensors()->Get(index);
     systole_tensor *tensor = &graph_->tensors[index];
@@ -240,7 +259,7 @@ systole_status Reader::ReadTensor(uint32_t index) {
         return status;
     }
     int32_t type = from->type();
-    if (type < SYSTOLE_FLOAT32 || type > SYSTOLE_INT8 || type == fb::TensorType_COMPLEX64) {
+    if (!IsKnownType(type)) {
         return Fail(SYSTOLE_UNSUPPORTED, "convert the model to 8-bit integers or 32-bit floats",
                     "tensor %u has element type %d, which Systole does not know", index, type);
     }
@@ -415,6 +434,10 @@ systole_status Reader::ReadOptions(const fb::Operator &from, systole_operator *o
     int32_t activation = 0;
     fb::BuiltinOptions wanted = fb::BuiltinOptions_NONE; // that the operator cannot do without or must not differ from
     bool required = false;
+    if (NamesUnknownType(from)) {
+        return Fail(SYSTOLE_UNSUPPORTED, "convert the model to 8-bit integers or 32-bit floats",
+                    "%s names an element type that Systole does not know", what);
+    }
     switch (op->code) {
     case SYSTOLE_OP_CONV_2D:
         wanted = fb::BuiltinOptions_Conv2DOptions;

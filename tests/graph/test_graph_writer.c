@@ -263,6 +263,33 @@ START_TEST(names_have_no_control_characters) {
 }
 END_TEST
 
+// An option of type enum in a file may have any value, and must not be one in memory.
+START_TEST(options_name_known_types) {
+    struct systole_graph graph, again;
+    struct systole_diagnostic diagnostic;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    build_graph(&graph, "types");
+    int32_t input = build_map(&graph, SYSTOLE_INT8, 1, 1, 1, 1), output = build_map(&graph, SYSTOLE_INT8, 1, 1, 1, 1);
+    build_input(&graph, input);
+    build_output(&graph, output);
+    struct systole_operator *op = build_operator(&graph, SYSTOLE_OP_CAST, input, -1, -1, output);
+    op->options_type = 37; // CastOptions
+    op->options.input_type = SYSTOLE_INT8;
+    op->options.output_type = 11; // COMPLEX128
+    ck_assert_int_eq(systole_graph_write(&graph, NULL, &bytes, &size, &diagnostic), SYSTOLE_OK);
+    ck_assert_int_eq(systole_graph_read(bytes, size, "types", &again, &diagnostic), SYSTOLE_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(diagnostic.what, "element type"));
+    free(bytes);
+    op->options.output_type = SYSTOLE_INT8;
+    ck_assert_int_eq(systole_graph_write(&graph, NULL, &bytes, &size, &diagnostic), SYSTOLE_OK);
+    ck_assert_int_eq(systole_graph_read(bytes, size, "types", &again, &diagnostic), SYSTOLE_OK);
+    systole_graph_free(&again);
+    systole_graph_free(&graph);
+    free(bytes);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("graph_writer");
     TCase *tests = tcase_create("all");
@@ -271,6 +298,7 @@ int main(void) {
     tcase_add_loop_test(tests, emptied, 0, FILES);
     tcase_add_test(tests, custom_operators_keep_their_options);
     tcase_add_test(tests, names_have_no_control_characters);
+    tcase_add_test(tests, options_name_known_types);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "graph/graph_writer");
 }

@@ -115,7 +115,7 @@ static bool keeps_rows(const struct spill_operation *op, uint32_t k, const struc
     const struct operation *o = op->operation;
     const struct window *w = &o->window;
     bool window = ir_is_window(o->kind), is_output = k >= op->input_count;
-    if (!window && o->kind != OPERATION_ADD && o->kind != OPERATION_REQUANTISE) {
+    if (!window && !stripe_is_elementwise(o)) {
         return false;
     }
     if (window || is_output) {

@@ -51,6 +51,7 @@ struct stripe_shape {
 
 // stripe.c: geometry.
 #define SPILL_NONE UINT32_MAX
+bool stripe_is_elementwise(const struct operation *o);
 // Fills segment->spill_operations; the storages are laid out. False: no memory.
 bool stripe_operations(struct compilation *c, struct segment_plan *segment);
 // Rows of an input that output rows r0 .. r1-1 read.

@@ -17,7 +17,7 @@ uint32_t stripe_words(const struct storage *storage, uint32_t rows) {
     return rows == storage->placement.height ? storage->words : rows * storage->placement.row_stride;
 }
 
-static bool is_elementwise(const struct operation *o) {
+bool stripe_is_elementwise(const struct operation *o) {
     return ir_is_pair(o->kind) || o->kind == OPERATION_REQUANTISE || o->kind == OPERATION_TABLE;
 }
 
@@ -25,7 +25,7 @@ static bool can_cut(const struct segment_plan *segment, const struct spill_opera
     const struct operation *o = op->operation;
     const struct window *w = &o->window;
     if (op->output_count != 1 || op->storage_count != op->input_count + 1 ||
-        (!ir_is_window(o->kind) && !is_elementwise(o))) {
+        (!ir_is_window(o->kind) && !stripe_is_elementwise(o))) {
         return false;
     }
     const struct storage *out = &segment->storages[op->storages[op->input_count]];

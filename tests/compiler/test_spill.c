@@ -51,7 +51,10 @@ static struct build_window random_window(const struct systole_graph *graph, int3
 static int32_t add_requantised(struct systole_graph *graph, int32_t a, int32_t b, uint32_t *random) {
     const int32_t *s = shape_of(graph, a);
     const int32_t shape[4] = {s[0], s[1], s[2], s[3]};
-    return build_add(graph, a, b, 4, shape, random);
+    int32_t sum = build_add(graph, a, b, 4, shape, random);
+    static const int32_t codes[] = {SYSTOLE_OP_ADD, SYSTOLE_OP_ADD, SYSTOLE_OP_MUL, SYSTOLE_OP_SUB};
+    graph->operators[graph->operator_count - 1].code = codes[testing_range(random, 0, 3)];
+    return sum;
 }
 
 static bool same_shape(const struct systole_graph *graph, int32_t a, int32_t b) {

@@ -42,7 +42,7 @@ $(BUILD)/obj/bench/%: INCLUDES = $(INCLUDE_all)
 
 USB_CFLAGS = $(shell pkg-config --cflags libusb-1.0)
 FUSE_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags fuse3))
-LIBRARIES := -lusb-1.0 -lfuse3 -ljansson -lm -ldl -lpthread -lstdc++
+LIBRARIES := -lusb-1.0 -lfuse3 -ljansson -llept -lm -ldl -lpthread -lstdc++
 
 # hw_model/verilator_shim.cc belongs to the shared objects of rtl/, not to the binary.
 SOURCES := $(foreach f,$(filter-out cli,$(FOLDERS)),$(wildcard $(f)/*.c $(f)/*.cc))
@@ -76,7 +76,7 @@ help:
 
 # Debian's packages, installed when one is missing.
 PACKAGES := gcc g++ make pkg-config python3 verilator flatbuffers-compiler libflatbuffers-dev libjansson-dev \
-  libusb-1.0-0-dev libfuse3-dev check zlib1g-dev
+  libusb-1.0-0-dev libfuse3-dev check zlib1g-dev libleptonica-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 define INSTALL_PACKAGES
 missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,11 @@ static const struct {
     {CLI_OUTPUT, "output", 'o', "FILE", "where the result goes (default: beside the input)"},
     {CLI_TARGET, "target", 0, "NAME|FILE", "preset (`systole targets`) or description file; default systole16"},
     {CLI_DEVICE, "device", 0, "DEVICE", "cpu, model, rtl, usb, usb:N, usb:BUS-PORT or usb:serial:TEXT; default model"},
-    {CLI_INPUT, "input", 0, "FILE", "raw little-endian tensor, once for each input of the model in its order"},
+    {CLI_INPUT, "input", 0, "FILE",
+     "raw tensor, .npy, PNG, JPEG or BMP (docs/formats.md), once for each input in order"},
+    {CLI_MEAN, "mean", 0, "M[,M,M]", "a picture's pixel stands for (pixel - M) * S; default 0"},
+    {CLI_SCALE, "scale", 0, "S[,S,S]",
+     "a number or a fraction; default 1/255. Without --mean and --scale 8-bit inputs take 0..255 as their whole range"},
     {CLI_SEED, "seed", 0, "N", "reproducible random inputs; default 1"},
     {CLI_OUTPUT_DIR, "output-dir", 0, "DIR", "receives output0.bin, output1.bin ..."},
     {CLI_ALL_TENSORS, "all-tensors", 0, NULL, "also tensorINDEX.bin of every tensor (--device cpu)"},
@@ -85,6 +90,30 @@ static bool parse_number(const char *text, uint32_t minimum, uint32_t *value) {
     }
     *value = (uint32_t)parsed;
     return true;
+}
+
+// Numbers or fractions such as 1/127.5, divided by commas.
+static bool parse_channels(const char *text, double *values, uint32_t *count) {
+    for (*count = 0; *count < CLI_MAX_CHANNELS; text++) {
+        char *end;
+        double value = strtod(text, &end), divisor = 1;
+        if (end == text) {
+            return false;
+        }
+        if (*end == '/') {
+            text = end + 1;
+            divisor = strtod(text, &end);
+        }
+        if (end == text || divisor == 0 || !isfinite(value / divisor)) {
+            return false;
+        }
+        values[(*count)++] = value / divisor;
+        if (*end != ',') {
+            return *end == '\0';
+        }
+        text = end;
+    }
+    return false;
 }
 
 bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,
@@ -153,6 +182,22 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
                 return false;
             }
             arguments->inputs[arguments->input_count++] = optarg;
+            break;
+        case CLI_MEAN:
+            if (!parse_channels(optarg, arguments->normalisation.mean, &arguments->normalisation.mean_count)) {
+                (void)cli_usage_error(command, "--mean wants a number, or one for each channel (1,2,3), not '%s'",
+                                      optarg);
+                return false;
+            }
+            break;
+        case CLI_SCALE:
+            if (!parse_channels(optarg, arguments->normalisation.scale, &arguments->normalisation.scale_count)) {
+                (void)cli_usage_error(command,
+                                      "--scale wants a number or a fraction (1/255), or one for each channel, "
+                                      "not '%s'",
+                                      optarg);
+                return false;
+            }
             break;
         case CLI_SEED:
             arguments->seed_given = true;

@@ -43,8 +43,16 @@ enum cli_option {
     CLI_HTML = 1 << 15,
     CLI_SLURM = 1 << 16,
     CLI_POINT = 1 << 17,
+    CLI_MEAN = 1 << 18,
+    CLI_SCALE = 1 << 19,
 };
 #define CLI_MAX_INPUTS 64
+#define CLI_MAX_CHANNELS 8
+// What a pixel means to the model: (pixel - mean) * scale, one number or one for each channel; counts 0: not given.
+struct cli_normalisation {
+    uint32_t mean_count, scale_count;
+    double mean[CLI_MAX_CHANNELS], scale[CLI_MAX_CHANNELS];
+};
 struct cli_arguments {
     const char *positional[4];
     int positional_count;
@@ -52,6 +60,7 @@ struct cli_arguments {
     const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html, *slurm;
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
+    struct cli_normalisation normalisation;
     uint32_t seed, repeat, point;
     bool seed_given, point_given, all_tensors, show_operations, is_float;
 };
@@ -96,9 +105,10 @@ enum systole_status cli_usb_device_open(const char *name, const struct systole_t
                                         struct systole_usb_device **device, struct systole_diagnostic *diagnostic);
 
 // ---- Inputs
-// From files (count must be that of the graph's inputs), else by the seed's rule (docs/formats.md).
+// From files (count must be that of the graph's inputs), else by the seed's rule; both in docs/formats.md.
 enum systole_status cli_fill_inputs(struct systole_session *session, const char *const *files, uint32_t count,
-                                    uint32_t seed, struct systole_diagnostic *diagnostic);
+                                    uint32_t seed, const struct cli_normalisation *normalisation,
+                                    struct systole_diagnostic *diagnostic);
 
 // ---- Results
 struct cli_measurement {

@@ -192,7 +192,8 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     status = systole_session_create(cpu ? &subject.graph : NULL, cpu ? NULL : &subject.program, &options, &session,
                                     &diagnostic);
     if (status == SYSTOLE_OK) {
-        status = cli_fill_inputs(session, arguments.inputs, arguments.input_count, arguments.seed, &diagnostic);
+        status = cli_fill_inputs(session, arguments.inputs, arguments.input_count, arguments.seed,
+                                 &arguments.normalisation, &diagnostic);
     }
     if (status == SYSTOLE_OK) {
         status = measure(session, driver, &arguments, &subject, wall, &diagnostic);
@@ -217,8 +218,8 @@ const struct cli_command cli_run = {
     .summary = "a model or a program on the CPU or a device",
     .usage = "MODEL.tflite|PROGRAM.systole [options]",
     .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator.\n",
-    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_OUTPUT_DIR | CLI_ALL_TENSORS | CLI_REPEAT |
-               CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS,
+    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_OUTPUT_DIR |
+               CLI_ALL_TENSORS | CLI_REPEAT | CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -13,6 +13,7 @@
 static enum systole_status golden_inputs(struct systole_session *session, const char *folder,
                                          struct systole_diagnostic *diagnostic) {
     const struct systole_graph *graph = systole_session_graph(session);
+    const struct cli_normalisation as_they_are = {.mean_count = 0};
     const char *paths[CLI_MAX_INPUTS] = {NULL};
     char *owned[CLI_MAX_INPUTS] = {NULL};
     if (graph->input_count > CLI_MAX_INPUTS) {
@@ -28,7 +29,7 @@ static enum systole_status golden_inputs(struct systole_session *session, const 
         }
     }
     if (status == SYSTOLE_OK) {
-        status = cli_fill_inputs(session, paths, graph->input_count, 0, diagnostic);
+        status = cli_fill_inputs(session, paths, graph->input_count, 0, &as_they_are, diagnostic);
     }
     for (uint32_t i = 0; i < CLI_MAX_INPUTS; i++) {
         free(owned[i]);
@@ -38,9 +39,9 @@ static enum systole_status golden_inputs(struct systole_session *session, const 
 
 static enum systole_status fill(struct systole_session *session, const struct cli_arguments *arguments,
                                 struct systole_diagnostic *diagnostic) {
-    return arguments->golden != NULL
-               ? golden_inputs(session, arguments->golden, diagnostic)
-               : cli_fill_inputs(session, arguments->inputs, arguments->input_count, arguments->seed, diagnostic);
+    return arguments->golden != NULL ? golden_inputs(session, arguments->golden, diagnostic)
+                                     : cli_fill_inputs(session, arguments->inputs, arguments->input_count,
+                                                       arguments->seed, &arguments->normalisation, diagnostic);
 }
 
 // Integers must be equal; a float may be off by 1e-5 of the tensor's largest magnitude. Returns the first element that
@@ -276,8 +277,9 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     if (!cli_parse(command, argc, argv, &arguments, &exit_status)) {
         return exit_status;
     }
-    if (arguments.golden != NULL && arguments.seed_given) {
-        return cli_usage_error(command, "--golden and --seed exclude each other");
+    if (arguments.golden != NULL &&
+        (arguments.seed_given || arguments.normalisation.mean_count != 0 || arguments.normalisation.scale_count != 0)) {
+        return cli_usage_error(command, "--golden brings its inputs: no --seed, --mean or --scale");
     }
     bool cpu = strcmp(arguments.device, "cpu") == 0;
     struct systole_diagnostic diagnostic = {.what = ""};
@@ -315,7 +317,7 @@ const struct cli_command cli_verify = {
         "the moment its commands retire; over USB the outputs are. Exit 1 when anything differs.\n"
         "Equal means to the bit, in floats within 1e-5 of the output's largest magnitude. A model with dynamic range\n"
         "operators (float activations, int8 weights) must agree with its golden to 30 dB of signal to noise.\n",
-    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_SEED | CLI_GOLDEN | CLI_FAULTS,
+    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_GOLDEN | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// From pixels and real numbers to the values of an input. Quantising rounds as TensorFlow Lite's QUANTIZE does
+// (reference/quantize.h): to the nearest, halves away from zero, in float32; then the zero point, then the type's
+// range.
+#include "inputs.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool is_quantised_integer(const struct systole_tensor *tensor) {
+    return (tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8 || tensor->dtype == SYSTOLE_INT16) &&
+           tensor->quantisation.count == 1 && tensor->quantisation.scale[0] > 0;
+}
+
+static enum systole_status not_quantised(const struct cli_input_file *file, const char *what,
+                                         struct systole_diagnostic *diagnostic) {
+    return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, file->path, "give the tensor's own bytes",
+                        "%s cannot become input %s: it is %s without a scale of its own to quantise by", what,
+                        file->tensor->name, systole_dtype_name(file->tensor->dtype));
+}
+
+static void store_quantised(const struct systole_tensor *tensor, float value, size_t index, uint8_t *bytes) {
+    float low = tensor->dtype == SYSTOLE_INT8 ? INT8_MIN : tensor->dtype == SYSTOLE_UINT8 ? 0 : INT16_MIN;
+    float high = tensor->dtype == SYSTOLE_INT8 ? INT8_MAX : tensor->dtype == SYSTOLE_UINT8 ? UINT8_MAX : INT16_MAX;
+    float scaled = roundf(value / tensor->quantisation.scale[0]) + (float)tensor->quantisation.zero_point[0];
+    int32_t q = (int32_t)fminf(fmaxf(scaled, low), high);
+    if (tensor->dtype == SYSTOLE_INT16) {
+        int16_t narrow = (int16_t)q;
+        memcpy(bytes + 2 * index, &narrow, sizeof narrow);
+    } else {
+        bytes[index] = (uint8_t)q;
+    }
+}
+
+enum systole_status cli_store_floats(const struct cli_input_file *file, const uint8_t *values,
+                                     struct systole_diagnostic *diagnostic) {
+    if (!is_quantised_integer(file->tensor)) {
+        return not_quantised(file, "real numbers", diagnostic);
+    }
+    size_t count = systole_tensor_elements(file->tensor);
+    for (size_t i = 0; i < count; i++) {
+        float value;
+        memcpy(&value, values + sizeof value * i, sizeof value);
+        if (isnan(value)) {
+            return systole_fail(diagnostic, SYSTOLE_BAD_FILE, file->path, "an integer input holds numbers only",
+                                "element %zu is not a number", i);
+        }
+        store_quantised(file->tensor, value, i, file->bytes);
+    }
+    return SYSTOLE_OK;
+}
+
+static enum systole_status check_count(const struct cli_input_file *file, const char *option, uint32_t count,
+                                       uint32_t channels, struct systole_diagnostic *diagnostic) {
+    return count <= 1 || count == channels
+               ? SYSTOLE_OK
+               : systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, file->path, "give one number, or one for each channel",
+                              "%s has %u numbers, input %s has %u channels", option, count, file->tensor->name,
+                              channels);
+}
+
+enum systole_status cli_store_pixels(const struct cli_input_file *file, const uint8_t *pixels, uint32_t channels,
+                                     struct systole_diagnostic *diagnostic) {
+    const struct systole_tensor *tensor = file->tensor;
+    const struct cli_normalisation *normalisation = file->normalisation;
+    size_t count = systole_tensor_elements(tensor);
+    bool given = normalisation->mean_count != 0 || normalisation->scale_count != 0;
+    if (!given && (tensor->dtype == SYSTOLE_UINT8 || tensor->dtype == SYSTOLE_INT8)) {
+        // The whole range of pixels onto the whole range of the type, whatever the model calls it.
+        for (size_t i = 0; i < count; i++) {
+            file->bytes[i] = (uint8_t)(tensor->dtype == SYSTOLE_INT8 ? pixels[i] ^ 0x80u : pixels[i]);
+        }
+        return SYSTOLE_OK;
+    }
+    if (tensor->dtype != SYSTOLE_FLOAT32 && !is_quantised_integer(tensor)) {
+        return not_quantised(file, "pixels", diagnostic);
+    }
+    enum systole_status status = check_count(file, "--mean", normalisation->mean_count, channels, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = check_count(file, "--scale", normalisation->scale_count, channels, diagnostic);
+    }
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t channel = (uint32_t)(i % channels);
+        double mean =
+            normalisation->mean_count == 0 ? 0 : normalisation->mean[normalisation->mean_count == 1 ? 0 : channel];
+        double scale = normalisation->scale_count == 0
+                           ? 1.0 / 255.0
+                           : normalisation->scale[normalisation->scale_count == 1 ? 0 : channel];
+        float value = (float)((pixels[i] - mean) * scale);
+        if (tensor->dtype == SYSTOLE_FLOAT32) {
+            memcpy(file->bytes + sizeof value * i, &value, sizeof value);
+        } else {
+            store_quantised(tensor, value, i, file->bytes);
+        }
+    }
+    return SYSTOLE_OK;
+}

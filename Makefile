@@ -42,7 +42,8 @@ $(BUILD)/obj/bench/%: INCLUDES = $(INCLUDE_all)
 
 USB_CFLAGS = $(shell pkg-config --cflags libusb-1.0)
 FUSE_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags fuse3))
-LIBRARIES := -lusb-1.0 -lfuse3 -ljansson -llept -lm -ldl -lpthread -lstdc++
+PICTURE_LIBRARIES = $(shell pkg-config --libs lept)
+LIBRARIES := -lusb-1.0 -lfuse3 -ljansson -lm -ldl -lpthread -lstdc++
 
 # hw_model/verilator_shim.cc belongs to the shared objects of rtl/, not to the binary.
 SOURCES := $(foreach f,$(filter-out cli,$(FOLDERS)),$(wildcard $(f)/*.c $(f)/*.cc))
@@ -116,7 +117,7 @@ $(LIBRARY): $(OBJECTS)
 $(SYSTOLE): $(CLI_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) '  LINK $@'
-	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES)
+	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES) $(PICTURE_LIBRARIES)
 
 # Every network of the zoo as a full-integer file, for studies and benchmarks.
 ZOO := $(shell sed -n 's/^    {"\([a-z0-9_]*\)", ".*/\1/p' graph/zoo/zoo.c)

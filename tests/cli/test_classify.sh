@@ -52,4 +52,4 @@ photograph() {
 }
 photograph mobilenet_v2_224_int8 286
 photograph mobilenet_v1_025_128_uint8 283
-finish test_classify
+finish cli/test_classify

@@ -74,4 +74,4 @@ for file in "$work"/mutant*; do
         fail "exit status $status: ${file##*/}"
     fi
 done
-finish test_inputs
+finish cli/test_inputs

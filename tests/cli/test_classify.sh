@@ -29,6 +29,12 @@ holds "a program and numbered labels" grep -qE ' 7  seven$' "$work/out"
 expect 0 "$classify" "$work/digit.png" "$model" "$work/without_first.txt" --scale 1/255 --top 1
 holds "labels without the background" grep -qE ' 7  six$' "$work/out"
 expect 0 "$classify" "$work/digit.png" "$model" --scale 1/255
+if "$SYSTOLE" serve fuse -- true >"$work/out" 2>"$work/err"; then
+    expect 0 "$SYSTOLE" serve fuse -- "$classify" "$work/digit.png" "$model" "$work/labels.txt" --scale 1/255 --device usb
+    holds "the scores over USB are the CPU's" cmp "$work/cpu.txt" "$work/out"
+else
+    skip "classify over USB: $(tail -n 1 "$work/err")"
+fi
 # Its own complaints are not the command's.
 for bad in "$work/few.txt" "$work/none.txt" "$work/digit.png"; do
     "$classify" "$work/digit.png" "$model" "$bad" >"$work/out" 2>"$work/err"

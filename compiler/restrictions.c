@@ -456,7 +456,9 @@ static bool mean_axes(const struct compilation *c, const struct systole_operator
         }
         kept *= axes[i] ? 1u : (uint32_t)in->shape[i];
     }
-    return systole_tensor_elements(out) != kept && find(f, op->outputs[0], 0, 0);
+    // Without its last dimension, be it of one channel, the output would have another axis as channels.
+    int32_t channels = in->rank > 0 ? in->shape[in->rank - 1] : 1, last = out->rank > 0 ? out->shape[out->rank - 1] : 1;
+    return (systole_tensor_elements(out) != kept || last != channels) && find(f, op->outputs[0], last, channels);
 }
 
 // Rows without a check come last; restrictions_apply finds them by code.

@@ -207,6 +207,25 @@ START_TEST(requantisations) {
 }
 END_TEST
 
+// The mean over a last dimension of one element: the output's channels are what was the width.
+START_TEST(mean_of_one_channel) {
+    make_targets();
+    struct systole_graph graph;
+    const int32_t shape[3] = {1, 1, 3}, axis = 3, one = 1;
+    build_graph(&graph, "mean");
+    int32_t input = build_map(&graph, SYSTOLE_INT8, 1, 1, 3, 1);
+    build_quantise(&graph, input, 0.05F, 3);
+    build_input(&graph, input);
+    int32_t axes = build_constant(&graph, SYSTOLE_INT32, 1, &one, &axis);
+    int32_t output = build_tensor(&graph, SYSTOLE_INT8, 3, shape);
+    build_quantise(&graph, output, 0.03F, -5);
+    build_operator(&graph, SYSTOLE_OP_MEAN, input, axes, -1, output);
+    build_output(&graph, output);
+    check_compile(&graph, &targets[0], 1, NULL);
+    systole_graph_free(&graph);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("legalise");
     TCase *tests = tcase_create("random operators");
@@ -217,6 +236,7 @@ int main(void) {
     tcase_add_test(tests, pools_and_means);
     tcase_add_test(tests, additions);
     tcase_add_test(tests, requantisations);
+    tcase_add_test(tests, mean_of_one_channel);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "compiler/legalise");
 }

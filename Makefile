@@ -197,10 +197,11 @@ FUZZ := BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ OPTIMISE=-O1 SANITIZE=fuzzer-no
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZED := $(filter-out $(BUILD)/obj/graph/zoo/% %/usbfs.c.o %/fuse_server.c.o %/virtual_bus.c.o %/rtl_loader.c.o \
   %/libusb_transport.c.o,$(OBJECTS))
+FUZZ_JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 .PHONY: fuzz fuzz-smoke fuzz-build
 fuzz fuzz-smoke: deps
 	@$(call INSTALL_PACKAGES,$(FUZZ_PACKAGES))
-	@if tests/fuzz/can_link.sh; then $(MAKE) --no-print-directory $(FUZZ) fuzz-build && \
+	@if tests/fuzz/can_link.sh; then $(MAKE) --no-print-directory $(FUZZ) $(FUZZ_JOBS) fuzz-build && \
 	  tests/fuzz/fuzz.sh $(BUILD)/fuzz $(if $(filter fuzz-smoke,$@),5,$(FUZZ_SECONDS)); fi
 fuzz-build: $(FUZZERS) $(BUILD)/write_corpus
 $(BUILD)/libfuzzed.a: $(FUZZED)

@@ -16,7 +16,7 @@ fuzz() {
     for folder in "$build/seeds/$name" "$here/seeds/$name"; do
         [ -d "$folder" ] && corpus+=("$folder")
     done
-    "$build/fuzz_$name" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
+    "$build/fuzz_$name" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
         -verbosity=1 -artifact_prefix="$build/findings/$name-" "${corpus[@]}" >"$log" 2>&1 </dev/null
     local status=$?
     local runs seeds
@@ -25,7 +25,7 @@ fuzz() {
     printf 'fuzz_%-10s %10s executions, %4s seeds, %s\n' "$name" "${runs:-0}" "$seeds" \
         "$([ $status -eq 0 ] && echo no finding || echo "FAILED (status $status), $log:")"
     if [ $status -ne 0 ]; then
-        grep -E -A12 'ERROR|runtime error|^[^ ]*: [^ ]*: |SUMMARY|Test unit written' "$log" | head -60 | sed 's/^/    /'
+        grep -a -E -A10 'ERROR: |runtime error|^tests/fuzz/[^ ]*: |SUMMARY|Test unit written' "$log" | head -60 | sed 's/^/    /'
         return 1
     fi
 }

@@ -6,7 +6,7 @@
 #include "fuzz_input.h"
 #include "steps.h"
 
-enum { MOST_CYCLES = 200000, MOST_STEPS = 64 };
+enum { MOST_CYCLES = 40000, MOST_STEPS = 64 };
 
 static uint64_t cycles_left;
 

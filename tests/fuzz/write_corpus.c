@@ -188,7 +188,7 @@ static void write_frames(void) {
             put_frame(STEP_STREAM, 0, program.stream, (size_t)program.stream_words * target.columns);
         }
         put_number(STEP_RUN, 1);
-        put_number(60000, 2);
+        put_number(20000, 2);
         put_frame(STEP_READ, program.launch.regions[SYSTOLE_REGION_OUTPUT].base, NULL, 64);
         (void)snprintf(name, sizeof name, "launch_%u", seed);
         write_file("frames", name, steps, steps_size);

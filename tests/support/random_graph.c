@@ -63,6 +63,7 @@ static const struct {
     {random_graph_reduce, SYSTOLE_OP_REDUCE_MAX, 3},
     {random_graph_reduce, SYSTOLE_OP_REDUCE_MIN, 3},
     {random_graph_matmul, SYSTOLE_OP_BATCH_MATMUL, 3},
+    {random_graph_svdf, SYSTOLE_OP_SVDF, 3},
     {random_graph_best, SYSTOLE_OP_ARG_MAX, 2},
     {random_graph_best, SYSTOLE_OP_ARG_MIN, 1},
     {random_graph_reshape, SYSTOLE_OP_RESHAPE, 6},
@@ -123,8 +124,8 @@ int32_t random_graph_pick(struct random_graph *r, int32_t low_rank, int32_t high
     for (uint32_t t = 0; t < r->graph->tensor_count; t++) {
         const struct systole_tensor *tensor = &r->graph->tensors[t];
         bool eight_bit = tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8;
-        if (eight_bit && tensor->data == NULL && tensor->quantisation.count == 1 && tensor->rank >= low_rank &&
-            tensor->rank <= high_rank) {
+        if (eight_bit && tensor->data == NULL && !tensor->is_variable && tensor->quantisation.count == 1 &&
+            tensor->rank >= low_rank && tensor->rank <= high_rank) {
             seen += 1 + seen / 2; // those that came last are likelier
             found = found < 0 || random_graph_range(r, 1, seen) > seen * 2 / 3 ? (int32_t)t : found;
             seen = seen > 100 ? 100 : seen;

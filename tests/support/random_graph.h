@@ -22,7 +22,7 @@ typedef bool random_graph_step(struct random_graph *r, int32_t code);
 random_graph_step random_graph_window, random_graph_shared_convolution, random_graph_fully_connected,
     random_graph_transpose_convolution, random_graph_binary, random_graph_compare, random_graph_same_scale_binary,
     random_graph_unary, random_graph_fixed_unary, random_graph_float_chain, random_graph_reduce, random_graph_quantise,
-    random_graph_matmul, random_graph_best;
+    random_graph_matmul, random_graph_svdf, random_graph_best;
 random_graph_step random_graph_reshape, random_graph_pad, random_graph_transpose, random_graph_slice,
     random_graph_strided_slice, random_graph_split, random_graph_unpack, random_graph_join, random_graph_depth,
     random_graph_batch, random_graph_tile, random_graph_resize, random_graph_gather, random_graph_shape;

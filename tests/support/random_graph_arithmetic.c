@@ -413,6 +413,41 @@ bool random_graph_matmul(struct random_graph *r, int32_t code) {
     return true;
 }
 
+// With a state, which begins at 0.
+bool random_graph_svdf(struct random_graph *r, int32_t code) {
+    int32_t input = random_graph_pick(r, 2, 2);
+    if (input < 0 || random_graph_tensor(r, input)->dtype != SYSTOLE_INT8) {
+        return false;
+    }
+    struct systole_tensor in = *random_graph_tensor(r, input);
+    int32_t rank = random_graph_range(r, 1, 3), units = random_graph_range(r, 1, 9), filters = units * rank;
+    int32_t memory = random_graph_range(r, 1, 5), features_shape[2] = {filters, in.shape[1]};
+    int32_t time_shape[2] = {filters, memory}, state_shape[2] = {in.shape[0], filters * memory};
+    int32_t out[2] = {in.shape[0], units}, biases[9];
+    if (!random_graph_fits(2, features_shape) || !random_graph_fits(2, state_shape)) {
+        return false;
+    }
+    enum systole_dtype dtype = random_graph_one_in(r, 2) ? SYSTOLE_INT16 : SYSTOLE_INT8;
+    int32_t features = random_graph_exact(r, SYSTOLE_INT8, 2, features_shape, 0.004F, 0);
+    random_graph_fix(r, features);
+    int32_t time = random_graph_exact(r, dtype, 2, time_shape, dtype == SYSTOLE_INT16 ? 0.0001F : 0.01F, 0);
+    random_graph_fix(r, time);
+    float scale = random_graph_scale(r, input) * (dtype == SYSTOLE_INT16 ? 0.01F : 1.0F);
+    int32_t state = random_graph_exact(r, dtype, 2, state_shape, scale, 0);
+    r->graph->tensors[state].is_variable = true;
+    for (int32_t i = 0; i < units; i++) {
+        biases[i] = random_graph_range(r, -20000, 20000);
+    }
+    int32_t bias = random_graph_one_in(r, 3) ? -1 : random_graph_vector(r, units, biases);
+    int32_t output = random_graph_scaled(r, SYSTOLE_INT8, 2, out, random_graph_scale(r, input));
+    const int32_t inputs[5] = {input, features, time, bias, state};
+    struct systole_operator *op = random_graph_operator(r, code, 5, inputs, 1, &output);
+    op->options.svdf_rank = rank;
+    bool from_least = random_graph_tensor(r, output)->quantisation.zero_point[0] == -128;
+    op->options.activation = from_least ? SYSTOLE_ACTIVATION_RELU : SYSTOLE_ACTIVATION_NONE;
+    return true;
+}
+
 bool random_graph_best(struct random_graph *r, int32_t code) {
     int32_t input = random_graph_pick(r, 2, 5);
     if (input < 0) {
@@ -426,7 +461,7 @@ bool random_graph_best(struct random_graph *r, int32_t code) {
             out[rank++] = in.shape[i];
         }
     }
-    const int32_t inputs[2] = {input, random_graph_integers(r, 0, NULL, &axis)};
+    const int32_t inputs[2] = {input, random_graph_integers(r, 0, &axis, &axis)};
     int32_t output = build_tensor(r->graph, random_graph_one_in(r, 3) ? SYSTOLE_INT64 : SYSTOLE_INT32, rank, out);
     enum systole_dtype dtype = random_graph_tensor(r, output)->dtype;
     random_graph_operator(r, code, 2, inputs, 1, &output)->options.output_type = dtype;

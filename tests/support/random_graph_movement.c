@@ -201,7 +201,7 @@ bool random_graph_split(struct random_graph *r, int32_t code) {
         outputs[k] = random_graph_like(r, input, in.rank, shape);
     }
     axis -= random_graph_one_in(r, 3) ? in.rank : 0;
-    int32_t constant = random_graph_integers(r, 0, NULL, &axis);
+    int32_t constant = random_graph_integers(r, 0, &axis, &axis);
     inputs[0] = code == SYSTOLE_OP_SPLIT ? constant : input;
     inputs[1] = code == SYSTOLE_OP_SPLIT ? input : random_graph_vector(r, parts, sizes);
     inputs[2] = constant;

@@ -97,13 +97,14 @@ bool random_graph_pad(struct random_graph *r, int32_t code) {
 }
 
 bool random_graph_transpose(struct random_graph *r, int32_t code) {
-    int32_t input = random_graph_pick(r, 2, 5), order[SYSTOLE_MAX_RANK], out[SYSTOLE_MAX_RANK];
+    int32_t input = random_graph_pick(r, 2, 5), order[SYSTOLE_MAX_RANK] = {0}, out[SYSTOLE_MAX_RANK];
     if (input < 0) {
         return false;
     }
     struct systole_tensor in = *random_graph_tensor(r, input);
     for (int32_t i = 0; i < in.rank; i++) {
         int32_t at = random_graph_range(r, 0, i);
+        order[i] = i;
         order[i] = order[at];
         order[at] = i;
     }

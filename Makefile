@@ -57,7 +57,7 @@ SCHEMA_HEADERS := $(patsubst %.fbs,$(BUILD)/gen/%_generated.h,$(notdir $(SCHEMAS
 TEST_SUPPORT := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 
-.PHONY: walk all help deps demo test test-all zoo test-sanitized systole rtl rtl-lint gen check-gen lint clean
+.PHONY: walk bench all help deps demo test test-all zoo test-sanitized systole rtl rtl-lint gen check-gen lint clean
 .SECONDARY:
 all: systole
 
@@ -73,6 +73,7 @@ help:
 	@echo "make fuzz            every fuzzer for FUZZ_SECONDS (600) under the same sanitisers; make fuzz-smoke: 5 s each"
 	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
 	@echo "make fuzz-models SECONDS=N [SEED=S]  random graphs, CPU against model and RTL"
+	@echo "make bench           cycles of all models against bench/cycles.tsv (UPDATE=1 remakes it)"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
 # Debian's packages, installed when one is missing.
@@ -225,6 +226,9 @@ fuzz-models: deps
 fuzz-models-run: $(FUZZ_MODELS) $(RTL_DIR)/systole16/systole_rtl.so
 	@mkdir -p $(BUILD)/fuzz_models
 	@SYSTOLE_FUZZ_SECONDS=$(SECONDS) SYSTOLE_FUZZ_SEED=$(SEED) SYSTOLE_FUZZ_FOLDER=$(BUILD)/fuzz_models $(FUZZ_MODELS)
+# Cycles of every conformance model at every preset, on RTL, against bench/cycles.tsv; UPDATE=1 remakes it.
+bench: $(SYSTOLE) $(RTL_PRESETS)
+	@SYSTOLE=$(SYSTOLE) bench/cycles.py --predictions $(if $(UPDATE),--update)
 
 # Artefacts of one tiny model, which docs/walkthrough.md tells about.
 RECORD_WALK := $(BUILD)/tests/walk/record_walk

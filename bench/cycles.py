@@ -8,7 +8,7 @@
 Each conformance model that has a multiplication on the device, at every preset: cycles on RTL, cycles predicted, and beside
 them what Arm's Vela 3.10 estimates for Ethos-U55-256 (a facts table that comes with the models). A figure that is worse
 than the table's, or a prediction that is off by more than 3 % and 64 cycles, is an error. --quick measures RTL only where it takes
-a second (systole16, small models); predictions are compared everywhere."""
+a second (systole16, small models), and predicts the larger models on systole16 only."""
 import json, os, pathlib, subprocess, sys, tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -36,13 +36,17 @@ def peers():
 def measure(quick):
     rows, vela = {}, peers()
     for model in sorted(p.parent for p in SHARED.glob("models/*/model.tflite")):
+        small = True
         for preset in PRESETS:
+            if quick and not small:
+                break
             arguments = [str(model / "model.tflite"), "--target", preset]
             r = report("compile", *arguments)
             if r is None or not any(o["placement"] == "device" and o["macs"] for o in r["operators"]):
                 continue
             predicted, rtl = r["cycles"]["predicted"], ""
-            if not quick or (preset == "systole16" and predicted < 100000):
+            small = predicted < 100000
+            if not quick or (preset == "systole16" and small):
                 m = report("run", *arguments, "--device", "rtl")
                 rtl = m["cycles"]["total"] if m else "failed"
             cpu = sum(o["placement"] == "cpu" for o in r["operators"])
@@ -70,7 +74,7 @@ def main():
         if isinstance(rtl, int) and "--predictions" in sys.argv and abs(rtl - predicted) > max(64, 0.03 * rtl):
             bad += 1
             print(f"{model} on {preset}: predicted {predicted}, measured {rtl} ({100 * (predicted / rtl - 1):+.1f} %)")
-    for key in old.keys() - rows.keys():
+    for key in old.keys() - rows.keys() if not quick else []:
         bad += 1
         print(f"{key[0]} on {key[1]}: in the table, but cannot be measured")
     if update and not quick:

@@ -9,6 +9,7 @@
 #include "build_graph.h"
 #include "check_compile.h"
 #include "cycle_model.h"
+#include "target.h"
 #include "testing.h"
 
 static struct build_window window(int32_t channels, int32_t size, int32_t stride) {

@@ -5,7 +5,7 @@
 
     bench/cycles.py [--update] [--quick]
 
-Each conformance model that has a multiplication on the device, at every preset: cycles on RTL, cycles predicted, and beside
+Each conformance model that has a multiplication on the device, and each network of `systole zoo`, at every preset: cycles on RTL, cycles predicted, and beside
 them what Arm's Vela 3.10 estimates for Ethos-U55-256 (a facts table that comes with the models). A figure that is worse
 than the table's, or a prediction that is off by more than 3 % and 64 cycles, is an error. --quick measures RTL only where it takes
 a second (systole16, small models), and predicts the larger models on systole16 only."""
@@ -33,14 +33,27 @@ def peers():
     return {r[0]: r[5] for r in rows if r[1] == "ethos-u55-256"}
 
 
-def measure(quick):
+def models(quick, folder):
+    """Names and files; the zoo's networks are written into the folder."""
+    for path in sorted(SHARED.glob("models/*/model.tflite")):
+        yield path.parent.name, path
+    listed = subprocess.run([SYSTOLE, "zoo"], capture_output=True, text=True, check=True).stdout.split("\n")
+    names = [line.split()[0] for line in listed if line[:1].isalpha() and len(line.split()) > 2]
+    for name in (n for n in names if not quick or n in ("ds_cnn", "resnet8")):
+        path = pathlib.Path(folder) / f"{name}.tflite"
+        done = subprocess.run([SYSTOLE, "zoo", name, "-o", str(path)], capture_output=True)
+        if done.returncode == 0:
+            yield "zoo/" + name, path
+
+
+def measure(quick, folder):
     rows, vela = {}, peers()
-    for model in sorted(p.parent for p in SHARED.glob("models/*/model.tflite")):
+    for name, path in models(quick, folder):
         small = True
         for preset in PRESETS:
             if quick and not small:
                 break
-            arguments = [str(model / "model.tflite"), "--target", preset]
+            arguments = [str(path), "--target", preset]
             r = report("compile", *arguments)
             if r is None or not any(o["placement"] == "device" and o["macs"] for o in r["operators"]):
                 continue
@@ -50,7 +63,7 @@ def measure(quick):
                 m = report("run", *arguments, "--device", "rtl")
                 rtl = m["cycles"]["total"] if m else "failed"
             cpu = sum(o["placement"] == "cpu" for o in r["operators"])
-            rows[model.name, preset] = [rtl, predicted, vela.get(model.name, ""), str(r["resident"]).lower(), cpu]
+            rows[name, preset] = [rtl, predicted, vela.get(name, ""), str(r["resident"]).lower(), cpu]
     return rows
 
 
@@ -59,7 +72,8 @@ def main():
     if not (SHARED / "models").is_dir():
         print(f"skipped: no conformance models in {SHARED}")
         return 0
-    rows, bad, checked = measure(quick), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        rows, bad, checked = measure(quick, folder), 0, 0
     old = {}
     if TABLE.exists():
         lines = [l.split("\t") for l in TABLE.read_text().splitlines() if l[0] != "#"]

@@ -103,11 +103,14 @@ static bool find_limits(struct plot *p, uint32_t model) {
             right = fmax(right, value);
         }
     }
+    if (high <= 0 || right <= 0) {
+        return false;
+    }
     p->x0 = log10(left) - 0.04;
     p->x1 = log10(right) + 0.04;
     p->y0 = log10(low) - 0.06;
     p->y1 = log10(high) + 0.06;
-    return high > 0;
+    return true;
 }
 
 static void draw_axes(FILE *file, const struct plot *p) {

@@ -114,7 +114,7 @@ static enum systole_status finish(const struct systole_kernel_call *call, struct
         const struct part *part = &movement->parts[k];
         const struct systole_tensor *other =
             part->scatter ? output_of(call, part->output) : systole_kernel_input(call, part->input);
-        int64_t least = part->origin, most = part->origin;
+        int64_t least = part->origin, most = least;
         for (int32_t axis = 0; axis < part->rank; axis++) {
             int64_t low = part->table[axis][0], high = low;
             for (size_t i = 1; i < part->shape[axis]; i++) {

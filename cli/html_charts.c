@@ -168,12 +168,12 @@ void html_roofline(FILE *page, const struct html_analysis *a) {
         }
     }
     fprintf(page, "<svg viewBox=\"0 0 %d %d\" role=img aria-label=roofline>", WIDTH, ROOF_HEIGHT);
-    for (double d = r.left; d <= r.right; d++) {
+    for (int d = (int)r.left; d <= (int)r.right; d++) {
         fprintf(page, "<line class=grid x1=%.1f x2=%.1f y1=12 y2=%d /><text class=tick x=%.1f y=%d>%g</text>",
                 roof_x(&r, pow(10, d)), roof_x(&r, pow(10, d)), ROOF_HEIGHT - 48, roof_x(&r, pow(10, d)),
                 ROOF_HEIGHT - 32, pow(10, d));
     }
-    for (double d = r.bottom; d <= r.top; d++) {
+    for (int d = (int)r.bottom; d <= (int)r.top; d++) {
         fprintf(page, "<line class=grid x1=64 x2=%d y1=%.1f y2=%.1f /><text class=\"tick right\" x=58 y=%.1f>%g</text>",
                 WIDTH - 20, roof_y(&r, pow(10, d)), roof_y(&r, pow(10, d)), roof_y(&r, pow(10, d)) + 4, pow(10, d));
     }

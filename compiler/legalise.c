@@ -376,7 +376,7 @@ static bool fill_value(const struct compilation *c, const struct systole_operato
 static enum systole_status add_concatenation_tables(struct compilation *c, struct operation *operation) {
     enum systole_status status = add_table(c, operation, operation->input_count);
     bool any = false;
-    for (uint32_t i = 0; i < operation->input_count && status == SYSTOLE_OK; i++) {
+    for (uint32_t i = 0; i < operation->input_count && status == SYSTOLE_OK && operation->tables != NULL; i++) {
         uint8_t *bytes = operation->tables[i].bytes;
         status = systole_concatenation_table_derive(c->graph, operation->index, i, bytes, c->diagnostic);
         for (uint32_t b = 0; b < 256; b++) {

@@ -553,7 +553,7 @@ static int64_t nearest(const struct systole_options *options, int32_t i, int32_t
 
 static enum systole_status prepare_nearest(struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
     const struct systole_tensor *input = systole_kernel_input(call, 0), *output = systole_kernel_output(call);
-    int64_t size[2], strides[SYSTOLE_MAX_RANK];
+    int64_t size[2] = {0}, strides[SYSTOLE_MAX_RANK] = {0};
     struct movement *movement;
     int32_t count = 0;
     enum systole_status status = begin_one(call, 0, false, &movement, diagnostic);
@@ -571,7 +571,7 @@ static enum systole_status prepare_nearest(struct systole_kernel_call *call, str
     strides_of(input, strides);
     linear(part, 0, 0, strides[0]);
     linear(part, 3, 0, 1);
-    for (int32_t axis = 1; axis <= 2; axis++) {
+    for (int32_t axis = 1; axis <= 2 && part->table[axis] != NULL; axis++) {
         for (int32_t i = 0; i < output->shape[axis]; i++) {
             part->table[axis][i] =
                 nearest(&call->op->options, i, input->shape[axis], output->shape[axis]) * strides[axis];

@@ -187,8 +187,12 @@ fault-table: $(SOAK)
 SANITIZED := BUILD=$(BUILD)/sanitized OPTIMISE=-O1 SANITIZE=address,undefined
 test-sanitized: $(RTL_PRESETS)
 	@$(MAKE) --no-print-directory $(SANITIZED) test-sanitized-run
-test-sanitized-run: $(SYSTOLE) $(TESTS)
-	@CK_FORK=no SYSTOLE_RTL_PATH=$(dir $(BUILD))rtl SYSTOLE_SANITIZED=1 SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS)
+# These compile whole networks and take minutes so; ALL=1 runs them too. The fuzzer of models compiles under the same sanitisers.
+SANITIZED_SLOW := compiler/test_compile compiler/test_legalise compiler/test_spill compiler/test_tile compiler/test_schedule \
+  differential/test_random_graphs graph/test_zoo hw_model/test_hostile_frames userspace_driver/test_faults
+SANITIZED_TESTS = $(filter-out $(if $(ALL),,$(SANITIZED_SLOW:%=$(BUILD)/tests/%)),$(TESTS))
+test-sanitized-run: $(SYSTOLE) $(SANITIZED_TESTS)
+	@CK_FORK=no SYSTOLE_RTL_PATH=$(dir $(BUILD))rtl SYSTOLE_SANITIZED=1 SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(SANITIZED_TESTS)
 
 # libFuzzer on every parser of outside bytes (tests/fuzz/), with the library's sources built once for all of them. Where
 # the compiler does not link a fuzzer this is skipped, aloud.

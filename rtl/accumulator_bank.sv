@@ -56,6 +56,7 @@ module accumulator_bank #(
     else if (!hold_i) valid_q <= valid_i && last_i;
   end
 
+  // State private to the block: blocking assignments in rolled loops are quick in simulation (docs/rtl.md).
   /* verilator lint_off BLKSEQ */
   always_ff @(posedge clk_i) begin : bank
     if (!hold_i && valid_i) begin

@@ -346,6 +346,7 @@ module elementwise_unit
   assign by_table = context_table_q[arrived_context_q];
   assign left = context_left_q[arrived_context_q];
 
+  // State private to the block: blocking assignments in rolled loops are quick in simulation (docs/rtl.md).
   /* verilator lint_off BLKSEQ */
   always_ff @(posedge clk_i) begin : operands
     if (enable && arriving_q[0]) begin

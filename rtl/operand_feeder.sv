@@ -392,6 +392,7 @@ module operand_feeder
   logic [WORD-1:0] kept [FEEDER_PORTS];                   // private to the block, as is:
   logic [8*ROWS-1:0] packed_word;
 
+  // State private to the block: blocking assignments in rolled loops are quick in simulation (docs/rtl.md).
   /* verilator lint_off BLKSEQ */
   always_ff @(posedge clk_i) begin : arrive
     if (!rst_ni) begin

@@ -60,6 +60,7 @@ module rescale #(
   logic [4:0] right_1 [LANES];
   logic [4:0] right_2 [LANES];
 
+  // State private to the block: blocking assignments in rolled loops are quick in simulation (docs/rtl.md).
   /* verilator lint_off BLKSEQ */
   always_ff @(posedge clk_i) begin : stages
     if (!hold_i && valid_2_q) begin

@@ -15,6 +15,7 @@ RTL_PACKAGE := spec/gen/systole_pkg.sv
 RTL_SOURCES := $(sort $(wildcard rtl/*.sv))
 RTL_PRESET_NAMES := $(patsubst spec/targets/%.json,%,$(sort $(wildcard spec/targets/*.json)))
 RTL_WAIVERS := rtl/waivers.vlt
+# Warnings are the business of rtl-lint (-Wall, with the waivers); here they would only be said again.
 RTL_FLAGS := --cc -O3 --x-assign fast --x-initial fast --noassert --unroll-stmts 1 --flatten -Wno-fatal -Wno-lint -Wno-style
 RTL_TEST_FLAGS := --cc --assert --x-assign unique --x-initial unique -Wno-fatal -Wno-lint -Wno-style
 RTL_CXX := g++

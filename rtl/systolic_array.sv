@@ -81,6 +81,7 @@ module systolic_array #(
   logic lane_set [SLOTS];
   int unsigned lanes;                      // active ones
 
+  // State private to the block: blocking assignments in rolled loops are quick in simulation (docs/rtl.md).
   /* verilator lint_off BLKSEQ */
   always_ff @(posedge clk_i) begin : array
     automatic int unsigned flip = 0;

@@ -168,6 +168,7 @@ module tap_datapath #(
   int shift [4][COLUMNS];
   int flat [COLUMNS];
 
+  // State private to the block: blocking assignments in rolled loops are quick in simulation (docs/rtl.md).
   /* verilator lint_off BLKSEQ */
   always_ff @(posedge clk_i) begin : lanes
     if (enable_i && sum_valid_q) begin

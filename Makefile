@@ -149,12 +149,12 @@ demo: deps
 demo-run: $(SYSTOLE) $(BUILD)/rtl/systole16/systole_rtl.so
 	@examples/digits/demo.sh $(SYSTOLE)
 
-# Tests run one after another: some measure nothing but deadlines, and two cores are what many machines have.
+# The longest first; as many at once as there are processors, or TEST_JOBS.
 TEST_LIMIT ?= 600
 test: deps
 	@$(MAKE) --no-print-directory test-run
 test-run: $(SYSTOLE) $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
-	@SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(TESTS) $(RTL_TESTS) $(wildcard tests/cli/test_*.sh)
+	@SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(wildcard tests/cli/test_*.sh) $(TESTS) $(RTL_TESTS)
 
 # With the large networks of the zoo.
 test-all: export SYSTOLE_TEST_ALL = 1

@@ -69,6 +69,7 @@ help:
 	@echo "make lint check-gen  formatting, static analysis, Verilator's lint; are generated files fresh"
 	@echo "make test-all        the same with the large networks of the zoo"
 	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make test-slurm      a sweep as a job array under Debian's slurm-wlm"
 	@echo "make soak            long runs with faults; make fault-table: every fault, what the driver makes of it"
 	@echo "make fuzz            every fuzzer for FUZZ_SECONDS (600) under the same sanitisers; make fuzz-smoke: 5 s each"
 	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
@@ -159,6 +160,14 @@ test-run: $(SYSTOLE) $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
 # With the large networks of the zoo.
 test-all: export SYSTOLE_TEST_ALL = 1
 test-all: test
+
+# A sweep as a job array on a node of Slurm that the test sets up for itself.
+SLURM_PACKAGES := slurm-wlm munge
+.PHONY: test-slurm
+test-slurm: deps
+	@$(call INSTALL_PACKAGES,$(SLURM_PACKAGES))
+	@$(MAKE) --no-print-directory systole
+	@SYSTOLE=$(SYSTOLE) SYSTOLE_NEED_SLURM=1 tests/cli/test_slurm.sh
 
 # Long runs with faults; SOAK_MODEL is the model that they run.
 SOAK := $(BUILD)/tests/soak/soak

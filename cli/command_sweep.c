@@ -16,6 +16,8 @@
 
 #include "sweep.h"
 
+enum { SLURM_TASKS = 1000 }; // what an installation allows unless told otherwise
+
 struct shared {
     _Atomic uint32_t next, finished, failures;
 };
@@ -104,10 +106,20 @@ static char *beside(const char *study, const char *extension) {
     return path;
 }
 
-// The tasks of an array append to one CSV; each takes the points whose number it is, modulo the number of tasks.
+// 'TEXT' as a shell reads it, whatever is in it.
+static void write_quoted(FILE *file, const char *text, const char *suffix) {
+    fputc('\'', file);
+    for (; *text != '\0'; text++) {
+        fputs(*text == '\'' ? "'\\''" : (const char[]){*text, '\0'}, file);
+    }
+    fprintf(file, "%s'", suffix);
+}
+
+// The tasks of an array append to one CSV; each takes the points whose number it is, modulo the number of tasks. What
+// a task has to complain about goes to one file, too: Slurm's own output would be a file a task.
 static enum systole_status write_slurm(const char *path, const char *study, const char *csv, uint32_t points,
                                        struct systole_diagnostic *diagnostic) {
-    char self[512] = "systole";
+    char self[4096] = "systole";
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     self[length > 0 ? length : 7] = '\0';
     char *study_path = realpath(study, NULL), *text = NULL;
@@ -116,14 +128,27 @@ static enum systole_status write_slurm(const char *path, const char *study, cons
     FILE *file = open_memstream(&text, &size);
     enum systole_status status = SYSTOLE_OUT_OF_MEMORY;
     if (file != NULL && study_path != NULL && folder != NULL) {
-        uint32_t tasks = points < 1000 ? points : 1000;
+        uint32_t tasks = points < SLURM_TASKS ? points : SLURM_TASKS;
         fprintf(file,
                 "#!/bin/bash\n#SBATCH --job-name=systole-sweep\n#SBATCH --array=0-%u\n#SBATCH --ntasks=1\n"
                 "#SBATCH --cpus-per-task=1\n#SBATCH --output=/dev/null\n"
-                "# Tasks append to one file under a lock; submit again to do what is missing.\n"
-                "cd '%s' || exit 1\nfor ((point = SLURM_ARRAY_TASK_ID; point < %u; point += %u)); do\n"
-                "    '%s' sweep '%s' -o '%s' --point \"$point\" || exit\ndone\n",
-                tasks - 1, folder, points, tasks, self, study_path, csv);
+                "# Tasks append to one file under a lock; submit again to do what is missing.\ncd ",
+                tasks - 1);
+        write_quoted(file, folder, "");
+        fprintf(file,
+                " || exit 1\nfor ((point = SLURM_ARRAY_TASK_ID; point < %u; point += %u)); do\n"
+                "    complaint=$(",
+                points, tasks);
+        write_quoted(file, self, "");
+        fputs(" sweep ", file);
+        write_quoted(file, study_path, "");
+        fputs(" -o ", file);
+        write_quoted(file, csv, "");
+        fputs(" --point \"$point\" 2>&1 >/dev/null) || {\n"
+              "        status=$?\n        echo \"point $point: $complaint\" >>",
+              file);
+        write_quoted(file, csv, ".errors");
+        fputs("\n        exit $status\n    }\ndone\n", file);
         status = fclose(file) == 0 ? SYSTOLE_OK : SYSTOLE_OUT_OF_MEMORY;
     }
     status = status == SYSTOLE_OK ? cli_write_file(path, text, size, diagnostic)

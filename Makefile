@@ -66,6 +66,7 @@ help:
 	@echo "make test            every test (both install what they need from Debian's packages)"
 	@echo "make systole         build/bin/systole"
 	@echo "make rtl [TARGET=F]  Verilated models of the presets, or of a target file"
+	@echo "make rtl-trace [TARGET=F]  one that can write waves, of systole16 or of F (verify --dump-waves)"
 	@echo "make lint check-gen  formatting, static analysis, Verilator's lint; are generated files fresh"
 	@echo "make test-all        the same with the large networks of the zoo"
 	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
@@ -157,9 +158,11 @@ test: deps
 test-run: $(SYSTOLE) $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
 	@SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(wildcard tests/cli/test_*.sh) $(TESTS) $(RTL_TESTS)
 
-# With the large networks of the zoo.
+# With the large networks of the zoo, every model on RTL, and waves.
 test-all: export SYSTOLE_TEST_ALL = 1
-test-all: test
+test-all: deps
+	@$(MAKE) --no-print-directory rtl-trace
+	@$(MAKE) --no-print-directory test-run
 
 # A sweep as a job array on a node of Slurm that the test sets up for itself.
 SLURM_PACKAGES := slurm-wlm munge

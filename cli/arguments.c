@@ -35,6 +35,9 @@ static const struct {
     {CLI_SHOW_OPERATIONS, "show-operations", 's', NULL, "print what runs where, and why"},
     {CLI_GOLDEN, "golden", 0, "CASE_DIR", "inputN.bin, outputN.bin and layers.tsv to hold CPU and device against"},
     {CLI_FAULTS, "faults", 0, "FILE", "make the simulated device misbehave by a script (docs/faults.md)"},
+    {CLI_DUMP_WAVES, "dump-waves", 0, "FILE.fst",
+     "waves of the command that wrote the first difference (--device rtl)"},
+    {CLI_WAVES_COMMAND, "waves-command", 0, "[S:]N", "of command N of segment S (0) instead, different or not"},
     {CLI_SLURM, "slurm", 0, "FILE", "write a job array for Slurm instead of measuring"},
     {CLI_POINT, "point", 0, "N", "measure only that point, counted from 0"},
     {CLI_DUMP, "dump-passes", 0, "FILE", "what each pass of the compiler made"},
@@ -90,6 +93,18 @@ static bool parse_number(const char *text, uint32_t minimum, uint32_t *value) {
     }
     *value = (uint32_t)parsed;
     return true;
+}
+
+// N or SEGMENT:N, both as `systole disassemble` counts them.
+static bool parse_command_name(const char *text, uint32_t *segment, uint32_t *number) {
+    char first[16] = "0";
+    const char *colon = strchr(text, ':');
+    if (colon != NULL && (size_t)(colon - text) < sizeof first) {
+        memcpy(first, text, (size_t)(colon - text));
+        first[colon - text] = '\0';
+    }
+    return (colon == NULL || (size_t)(colon - text) < sizeof first) && parse_number(first, 0, segment) &&
+           parse_number(colon == NULL ? text : colon + 1, 0, number);
 }
 
 // Numbers or fractions such as 1/127.5, divided by commas.
@@ -235,6 +250,16 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_HTML:
             arguments->html = optarg;
+            break;
+        case CLI_DUMP_WAVES:
+            arguments->waves = optarg;
+            break;
+        case CLI_WAVES_COMMAND:
+            arguments->waves_command_given = true;
+            if (!parse_command_name(optarg, &arguments->waves_segment, &arguments->waves_command)) {
+                (void)cli_usage_error(command, "--waves-command wants N or SEGMENT:N, not '%s'", optarg);
+                return false;
+            }
             break;
         case CLI_SLURM:
             arguments->slurm = optarg;

@@ -45,6 +45,8 @@ enum cli_option {
     CLI_POINT = 1 << 17,
     CLI_MEAN = 1 << 18,
     CLI_SCALE = 1 << 19,
+    CLI_DUMP_WAVES = 1 << 20,
+    CLI_WAVES_COMMAND = 1 << 21,
 };
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_CHANNELS 8
@@ -57,12 +59,12 @@ struct cli_arguments {
     const char *positional[4];
     int positional_count;
     char **rest; // behind `--`; NULL: none
-    const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html, *slurm;
+    const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html, *slurm, *waves;
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     struct cli_normalisation normalisation;
-    uint32_t seed, repeat, point;
-    bool seed_given, point_given, all_tensors, show_operations, is_float;
+    uint32_t seed, repeat, point, waves_segment, waves_command;
+    bool seed_given, point_given, waves_command_given, all_tensors, show_operations, is_float;
 };
 // False: the process ends now with *exit_status (help was printed, or the usage was wrong and said so).
 bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,
@@ -97,10 +99,11 @@ enum systole_status cli_subject_compile(const char *path, const struct systole_t
 void cli_subject_close(struct cli_subject *subject);
 
 // ---- Devices
-// name: model, rtl, usb or usb:N. faults: file with a fault script (docs/faults.md), or NULL.
+// name: model, rtl, usb or usb:N. faults: file with a fault script (docs/faults.md), or NULL. waves: rtl only, what it
+// writes (device.h), or NULL. trace: ask for an event a retired command.
 enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
-                                    const char *faults, struct systole_driver **driver,
-                                    struct systole_diagnostic *diagnostic);
+                                    const char *faults, const struct systole_waves *waves,
+                                    struct systole_driver **driver, struct systole_diagnostic *diagnostic);
 enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target, const char *faults,
                                         struct systole_usb_device **device, struct systole_diagnostic *diagnostic);
 

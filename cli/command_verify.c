@@ -216,55 +216,204 @@ static void print_findings(struct systole_session *session, const char *device) 
     for (uint32_t i = 0; i < count; i++) {
         const struct systole_finding *f = &findings[i];
         const char *name = f->tensor >= 0 ? graph->tensors[f->tensor].name : "?";
-        if (f->kind == SYSTOLE_FINDING_DIFFERENT) {
-            printf("  different: operator %d, tensor %d (%s), element %llu: expected %d, found %d; segment %d, "
-                   "command %u, cycle %llu\n",
-                   f->operator_index, f->tensor, name, (unsigned long long)f->element, f->expected, f->found,
-                   f->segment, f->command, (unsigned long long)f->cycle);
-        } else if (f->kind == SYSTOLE_FINDING_NOT_ON_DEVICE) {
+        const char *code = systole_operator_name(graph->operators[f->operator_index].code);
+        if (f->kind == SYSTOLE_FINDING_NOT_ON_DEVICE) {
             printf("  not on the device: tensor %d (%s) of operator %d\n", f->tensor, name, f->operator_index);
+        } else if (f->kind == SYSTOLE_FINDING_DIFFERENT && f->segment < 0) {
+            printf("  different: operator %d (%s), tensor %d (%s): only %llu elements were written\n",
+                   f->operator_index, code, f->tensor, name, (unsigned long long)f->element);
+        } else if (f->kind == SYSTOLE_FINDING_DIFFERENT) {
+            printf("  different: operator %d (%s), tensor %d (%s), element %llu: expected %d, found %d; segment %d",
+                   f->operator_index, code, f->tensor, name, (unsigned long long)f->element, f->expected, f->found,
+                   f->segment);
+            if (f->has_command) {
+                printf(", command %u, cycle %llu", f->command, (unsigned long long)f->cycle);
+            }
+            printf("\n");
         }
     }
 }
 
-static enum systole_status verify_device(const struct cli_subject *subject, const struct cli_arguments *arguments,
-                                         struct systole_session *reference, struct systole_diagnostic *diagnostic) {
+// The session, run once with everything compared; SYSTOLE_MISMATCH leaves it usable, any other failure too (may be
+// NULL).
+static enum systole_status run_compared(const struct cli_subject *subject, const struct cli_arguments *arguments,
+                                        struct systole_driver *driver, struct systole_session **session,
+                                        struct systole_diagnostic *diagnostic) {
+    struct systole_session_options options = {.driver = driver, .verify = true};
+    enum systole_status status =
+        systole_session_create(&subject->graph, &subject->program, &options, session, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = fill(*session, arguments, diagnostic);
+    }
+    return status == SYSTOLE_OK ? systole_session_invoke(*session, diagnostic) : status;
+}
+
+// ---- Waves of one command: the whole is run again, as it was, on the model that can write them; it writes this
+// window.
+
+enum { WAVES_MARGIN = 16 }; // cycles on both sides
+
+static const struct systole_traced *find_traced(const struct systole_session *session, uint32_t segment,
+                                                uint32_t command) {
+    const struct systole_session_cycles *cycles = systole_session_cycles(session);
+    for (uint32_t i = 0; i < cycles->trace_count; i++) {
+        if (cycles->trace[i].segment == segment && cycles->trace[i].command == command) {
+            return &cycles->trace[i];
+        }
+    }
+    return NULL;
+}
+
+// The command that was asked for, or that of the first difference. NULL with SYSTOLE_OK: nothing differs.
+static enum systole_status choose_command(struct systole_session *session, const struct cli_arguments *arguments,
+                                          const struct systole_traced **chosen, struct systole_diagnostic *diagnostic) {
+    uint32_t count, segment = arguments->waves_segment, command = arguments->waves_command;
+    *chosen = NULL;
+    if (!arguments->waves_command_given) {
+        const struct systole_finding *findings = systole_session_findings(session, &count);
+        uint32_t i = 0;
+        while (i < count && !(findings[i].kind == SYSTOLE_FINDING_DIFFERENT && findings[i].has_command)) {
+            i++;
+        }
+        if (i == count) {
+            return SYSTOLE_OK;
+        }
+        segment = (uint32_t)findings[i].segment;
+        command = findings[i].command;
+    }
+    *chosen = find_traced(session, segment, command);
+    return *chosen != NULL ? SYSTOLE_OK
+                           : systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, "--waves-command",
+                                          "`systole disassemble` lists the commands",
+                                          "no command %u of segment %u has retired", command, segment);
+}
+
+// Without the model that writes waves nothing is begun.
+static enum systole_status can_write_waves(const struct cli_subject *subject, struct systole_diagnostic *diagnostic) {
+    const struct systole_waves never = {.path = "", .first = 1, .last = 0};
+    struct systole_accelerator *accelerator = NULL;
+    enum systole_status status = systole_rtl_create_traced(&subject->program.target, &never, &accelerator, diagnostic);
+    if (status == SYSTOLE_OK) {
+        accelerator->functions->destroy(accelerator);
+    }
+    return status;
+}
+
+static enum systole_status write_waves(const struct cli_subject *subject, const struct cli_arguments *arguments,
+                                       const struct systole_traced *traced, const char *partial,
+                                       struct systole_diagnostic *diagnostic) {
     struct systole_driver *driver = NULL;
     struct systole_session *session = NULL;
-    enum systole_status status =
-        cli_driver_open(arguments->device, &subject->program.target, true, arguments->faults, &driver, diagnostic);
+    uint64_t first = traced->start - traced->launched, last = traced->end - traced->launched;
+    const struct systole_waves waves = {.path = partial,
+                                        .token = traced->token,
+                                        .first = first > WAVES_MARGIN ? first - WAVES_MARGIN : 0,
+                                        .last = last + WAVES_MARGIN};
+    enum systole_status status = cli_driver_open(arguments->device, &subject->program.target, true, arguments->faults,
+                                                 &waves, &driver, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
-    struct systole_session_options options = {.driver = driver, .verify = true};
-    status = systole_session_create(&subject->graph, &subject->program, &options, &session, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = fill(session, arguments, diagnostic);
+    status = run_compared(subject, arguments, driver, &session, diagnostic);
+    const struct systole_traced *again =
+        session != NULL ? find_traced(session, traced->segment, traced->command) : NULL;
+    bool same = again != NULL && again->token == traced->token && again->start - again->launched == first &&
+                again->end - again->launched == last;
+    if (status == SYSTOLE_MISMATCH) {
+        status = SYSTOLE_OK; // as before
+    }
+    if (status == SYSTOLE_OK && !same) {
+        status = systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, arguments->waves, "try again without timing faults",
+                              "command %u of segment %u was not at cycles %llu to %llu when all was run again",
+                              traced->command, traced->segment, (unsigned long long)first, (unsigned long long)last);
+    }
+    systole_session_free(session);
+    systole_driver_close(driver); // ends the file
+    if (status == SYSTOLE_OK && rename(partial, arguments->waves) != 0) {
+        status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, arguments->waves, "check the folder and the disk",
+                              "the waves could not be written");
     }
     if (status == SYSTOLE_OK) {
-        status = systole_session_invoke(session, diagnostic);
-        if (status == SYSTOLE_OK || status == SYSTOLE_MISMATCH) {
-            print_findings(session, arguments->device);
+        printf("%s: command %u of segment %u, cycles %llu to %llu and %d on either side; 10 ns a cycle\n",
+               arguments->waves, traced->command, traced->segment, (unsigned long long)first, (unsigned long long)last,
+               WAVES_MARGIN);
+    }
+    return status;
+}
+
+static enum systole_status dump_waves(struct systole_session *session, const struct cli_subject *subject,
+                                      const struct cli_arguments *arguments, struct systole_diagnostic *diagnostic) {
+    const struct systole_traced *traced;
+    enum systole_status status = choose_command(session, arguments, &traced, diagnostic);
+    if (status != SYSTOLE_OK || traced == NULL) {
+        if (status == SYSTOLE_OK) {
+            printf("no waves: nothing differs, and no --waves-command was given\n");
         }
+        return status;
     }
-    if (status == SYSTOLE_OK && arguments->golden != NULL) {
-        status = golden_outputs(session, arguments->device, arguments->golden, diagnostic);
+    size_t size = strlen(arguments->waves) + 16;
+    char *partial = malloc(size);
+    if (partial == NULL) {
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, arguments->waves, "", "no memory");
     }
-    for (uint32_t i = 0; status == SYSTOLE_OK && i < subject->graph.output_count; i++) {
+    (void)snprintf(partial, size, "%s.partial", arguments->waves);
+    status = write_waves(subject, arguments, traced, partial, diagnostic);
+    (void)remove(partial);
+    free(partial);
+    return status;
+}
+
+static enum systole_status compare_outputs(const struct cli_subject *subject, struct systole_session *reference,
+                                           struct systole_session *session, struct systole_diagnostic *diagnostic) {
+    for (uint32_t i = 0; i < subject->graph.output_count; i++) {
         size_t size, length;
         const uint8_t *expected = systole_session_output(reference, i, &size);
         const uint8_t *found = systole_session_output(session, i, &length);
         const struct systole_tensor *tensor = &subject->graph.tensors[subject->graph.outputs[i]];
         size_t element = size == length ? first_difference(tensor, expected, found, size) : 0;
         if (element != SIZE_MAX) {
-            status = systole_fail(diagnostic, SYSTOLE_MISMATCH, subject->graph.name, "",
-                                  "output %u (%s) differs from the CPU's at element %zu", i, tensor->name, element);
+            return systole_fail(diagnostic, SYSTOLE_MISMATCH, subject->graph.name, "",
+                                "output %u (%s) differs from the CPU's at element %zu", i, tensor->name, element);
         }
+    }
+    return SYSTOLE_OK;
+}
+
+static enum systole_status verify_device(const struct cli_subject *subject, const struct cli_arguments *arguments,
+                                         struct systole_session *reference, struct systole_diagnostic *diagnostic) {
+    struct systole_driver *driver = NULL;
+    struct systole_session *session = NULL;
+    enum systole_status status = arguments->waves != NULL ? can_write_waves(subject, diagnostic) : SYSTOLE_OK;
+    if (status == SYSTOLE_OK) {
+        status = cli_driver_open(arguments->device, &subject->program.target, true, arguments->faults, NULL, &driver,
+                                 diagnostic);
+    }
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    status = run_compared(subject, arguments, driver, &session, diagnostic);
+    bool has_run = status == SYSTOLE_OK || status == SYSTOLE_MISMATCH;
+    if (has_run) {
+        print_findings(session, arguments->device);
+    }
+    if (status == SYSTOLE_OK && arguments->golden != NULL) {
+        status = golden_outputs(session, arguments->device, arguments->golden, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = compare_outputs(subject, reference, session, diagnostic);
     }
     if (status == SYSTOLE_OK) {
         printf("%s: %u outputs equal%s; %llu cycles\n", arguments->device, subject->graph.output_count,
                arguments->golden != NULL ? " to the golden and the CPU's" : " to the CPU's",
                (unsigned long long)systole_session_cycles(session)->total);
+    }
+    if (has_run && arguments->waves != NULL) {
+        struct systole_diagnostic failure = {.what = ""};
+        enum systole_status dumped = dump_waves(session, subject, arguments, &failure);
+        if (dumped != SYSTOLE_OK) {
+            status = dumped;
+            *diagnostic = failure;
+        }
     }
     systole_session_free(session);
     systole_driver_close(driver);
@@ -280,6 +429,10 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     if (arguments.golden != NULL &&
         (arguments.seed_given || arguments.normalisation.mean_count != 0 || arguments.normalisation.scale_count != 0)) {
         return cli_usage_error(command, "--golden brings its inputs: no --seed, --mean or --scale");
+    }
+    if ((arguments.waves != NULL && strcmp(arguments.device, "rtl") != 0) ||
+        (arguments.waves_command_given && arguments.waves == NULL)) {
+        return cli_usage_error(command, "--dump-waves needs --device rtl, and --waves-command needs --dump-waves");
     }
     bool cpu = strcmp(arguments.device, "cpu") == 0;
     struct systole_diagnostic diagnostic = {.what = ""};
@@ -314,10 +467,14 @@ const struct cli_command cli_verify = {
     .usage = "MODEL.tflite [options]",
     .help =
         "Runs the program that `systole run` runs. In process every tensor that exists on the device is compared at\n"
-        "the moment its commands retire; over USB the outputs are. Exit 1 when anything differs.\n"
+        "the moment its commands retire; over USB the outputs are. Exit 1 when anything differs: each tensor that "
+        "does\n"
+        "is named with operator, element, both values, command and cycle. --dump-waves shows that command at work; it\n"
+        "needs `make rtl-trace TARGET=FILE`.\n"
         "Equal means to the bit, in floats within 1e-5 of the output's largest magnitude. A model with dynamic range\n"
         "operators (float activations, int8 weights) must agree with its golden to 30 dB of signal to noise.\n",
-    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_GOLDEN | CLI_FAULTS,
+    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_GOLDEN | CLI_FAULTS |
+               CLI_DUMP_WAVES | CLI_WAVES_COMMAND,
     .minimum = 1,
     .maximum = 1,
     .run = run,

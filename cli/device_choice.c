@@ -31,23 +31,26 @@ static enum systole_status read_faults(const char *path, struct systole_faults *
 }
 
 static enum systole_status create_accelerator(const char *name, const struct systole_target *target,
+                                              const struct systole_waves *waves,
                                               struct systole_accelerator **accelerator,
                                               struct systole_diagnostic *diagnostic) {
     if (strcmp(name, "model") == 0) {
         return systole_functional_model_create(target, 0, accelerator, diagnostic);
     }
     if (strcmp(name, "rtl") == 0) {
-        return systole_rtl_create(target, accelerator, diagnostic);
+        return waves != NULL ? systole_rtl_create_traced(target, waves, accelerator, diagnostic)
+                             : systole_rtl_create(target, accelerator, diagnostic);
     }
     return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "one of cpu, model, rtl, usb, usb:N", "unknown device");
 }
 
-enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target, const char *faults,
-                                        struct systole_usb_device **device, struct systole_diagnostic *diagnostic) {
+static enum systole_status open_device(const char *name, const struct systole_target *target, const char *faults,
+                                       const struct systole_waves *waves, struct systole_usb_device **device,
+                                       struct systole_diagnostic *diagnostic) {
     struct systole_accelerator *accelerator = NULL;
     struct systole_faults *script = NULL;
     enum systole_status status = faults == NULL ? SYSTOLE_OK : read_faults(faults, &script, diagnostic);
-    status = status == SYSTOLE_OK ? create_accelerator(name, target, &accelerator, diagnostic) : status;
+    status = status == SYSTOLE_OK ? create_accelerator(name, target, waves, &accelerator, diagnostic) : status;
     if (status == SYSTOLE_OK && (*device = systole_usb_device_create(accelerator, target)) == NULL) {
         status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, name, "", "no memory for the device");
     }
@@ -59,8 +62,14 @@ enum systole_status cli_usb_device_open(const char *name, const struct systole_t
     return SYSTOLE_OK;
 }
 
+enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target, const char *faults,
+                                        struct systole_usb_device **device, struct systole_diagnostic *diagnostic) {
+    return open_device(name, target, faults, NULL, device, diagnostic);
+}
+
 static enum systole_status open_transport(const char *name, const struct systole_target *target, const char *faults,
-                                          struct systole_transport **transport, struct systole_diagnostic *diagnostic) {
+                                          const struct systole_waves *waves, struct systole_transport **transport,
+                                          struct systole_diagnostic *diagnostic) {
     if (faults != NULL && strncmp(name, "usb", 3) == 0) {
         return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "give --faults to `systole serve`",
                             "faults are made by the device, and this one is not in this process");
@@ -79,13 +88,13 @@ static enum systole_status open_transport(const char *name, const struct systole
         return systole_libusb_open_chosen(choice, transport, diagnostic);
     }
     struct systole_usb_device *device = NULL;
-    enum systole_status status = cli_usb_device_open(name, target, faults, &device, diagnostic);
+    enum systole_status status = open_device(name, target, faults, waves, &device, diagnostic);
     return status == SYSTOLE_OK ? systole_in_process_open(device, name, transport, diagnostic) : status;
 }
 
 enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
-                                    const char *faults, struct systole_driver **driver,
-                                    struct systole_diagnostic *diagnostic) {
+                                    const char *faults, const struct systole_waves *waves,
+                                    struct systole_driver **driver, struct systole_diagnostic *diagnostic) {
     uint8_t *firmware = NULL;
     size_t size = 0;
     struct systole_transport *transport = NULL;
@@ -93,7 +102,7 @@ enum systole_status cli_driver_open(const char *name, const struct systole_targe
     if (status != SYSTOLE_OK) {
         return systole_fail(diagnostic, status, name, "", "no memory for the firmware");
     }
-    status = open_transport(name, target, faults, &transport, diagnostic);
+    status = open_transport(name, target, faults, waves, &transport, diagnostic);
     if (status == SYSTOLE_OK) {
         struct systole_driver_options options = {.trace_retirements = trace};
         status = systole_driver_open(transport, target, firmware, size, &options, driver, diagnostic);

@@ -11,6 +11,14 @@
 // Filled by functional_model.c and by the Verilator shim (verilator_shim.cc, one shared object a target, which exports
 // `systole_rtl_create` with the signature of systole_accelerator_create_function).
 struct systole_accelerator;
+// Which waves are written: the run's token, cycles since its doorbell, both ends included. 10 ns in the file are a
+// cycle, and time 0 is the doorbell. The file is complete when the window has passed, the run has ended, or the
+// accelerator is destroyed; it is never begun when the window does not come.
+struct systole_waves {
+    const char *path; // copied
+    uint32_t token;
+    uint64_t first, last;
+};
 struct systole_accelerator_functions {
     // Runs at most `cycles` cycles; may stop early when an event is ready, the stream out is full or nothing is left to
     // do. Takes bytes from the stream set by push_stream at the link's rate. Returns the cycles that passed.
@@ -28,6 +36,8 @@ struct systole_accelerator_functions {
     void (*peek)(struct systole_accelerator *accelerator, uint32_t word, uint32_t words, uint8_t *bytes);
     uint64_t (*cycle)(struct systole_accelerator *accelerator); // since creation
     void (*destroy)(struct systole_accelerator *accelerator);
+    // NULL where waves cannot be written (see systole_rtl_create_traced).
+    void (*trace)(struct systole_accelerator *accelerator, const struct systole_waves *waves);
     // For how many cycles to run it between two looks at its streams; 0: 1,024. More only if run stops by itself at
     // the moment when the stream in has become empty or the stream out full.
     uint64_t slice_cycles;
@@ -54,6 +64,11 @@ bool systole_execute_command(const struct systole_target *target, const struct s
 // accelerator. Not there: SYSTOLE_UNSUPPORTED with the hint `make rtl TARGET=FILE`.
 enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
                                        struct systole_diagnostic *diagnostic);
+
+// The same from systole_rtl_trace_TARGETID.so (`make rtl-trace TARGET=FILE`), which writes these waves as FST.
+enum systole_status systole_rtl_create_traced(const struct systole_target *target, const struct systole_waves *waves,
+                                              struct systole_accelerator **accelerator,
+                                              struct systole_diagnostic *diagnostic);
 
 // ---- The USB device in front of an accelerator: descriptors, boot and application personality, control requests,
 // endpoints. Byte-exact at the level of USB transfers; used by the in-process transport and by every bus server.

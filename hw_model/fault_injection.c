@@ -32,6 +32,7 @@ static const struct {
     [SYSTOLE_FAULT_REFUSE] = {"refuse", BIT(CONTROL)},
     [SYSTOLE_FAULT_HANG] = {"hang", BIT(OUT) | BIT(IN) | BIT(EVENT) | BIT(CONTROL)},
     [SYSTOLE_FAULT_PARITY] = {"parity", BIT(OUT) | BIT(IN) | BIT(EVENT) | BIT(CONTROL)},
+    [SYSTOLE_FAULT_FLIP] = {"flip", BIT(OUT)},
 };
 
 static const char *const endpoint_names[SYSTOLE_FAULT_ENDPOINTS] = {"out", "in", "event", "interrupt", "control"};
@@ -71,6 +72,10 @@ const char *systole_fault_endpoint_name(enum systole_fault_endpoint endpoint) {
 bool systole_fault_applies(enum systole_fault_kind kind, enum systole_fault_endpoint endpoint) {
     return kind < SYSTOLE_FAULT_KINDS && endpoint < SYSTOLE_FAULT_ENDPOINTS &&
            (kinds[kind].endpoints >> endpoint & 1) != 0;
+}
+
+bool systole_fault_is_silent(enum systole_fault_kind kind) {
+    return kind == SYSTOLE_FAULT_FLIP;
 }
 
 // ---- The script.
@@ -224,7 +229,7 @@ static enum systole_fault_kind any_kind(struct systole_faults *faults, enum syst
     enum systole_fault_kind able[SYSTOLE_FAULT_KINDS] = {SYSTOLE_FAULT_NONE};
     uint32_t count = 0;
     for (uint32_t i = 1; i < SYSTOLE_FAULT_KINDS; i++) {
-        if (systole_fault_applies(i, endpoint)) {
+        if (systole_fault_applies(i, endpoint) && !systole_fault_is_silent(i)) {
             able[count++] = i;
         }
     }
@@ -255,6 +260,10 @@ enum systole_fault_kind systole_faults_begin(struct systole_faults *faults, enum
         }
     }
     return waiting->kind;
+}
+
+uint32_t systole_faults_argument(const struct systole_faults *faults, enum systole_fault_endpoint endpoint) {
+    return faults->endpoints[endpoint].argument;
 }
 
 uint32_t systole_faults_strike(struct systole_faults *faults, enum systole_fault_endpoint endpoint) {

@@ -26,6 +26,7 @@ enum systole_fault_kind {
     SYSTOLE_FAULT_REFUSE,    // the next firmware image is found to be bad
     SYSTOLE_FAULT_HANG,      // nothing is answered until a port reset
     SYSTOLE_FAULT_PARITY,    // a bit of the scratchpad flips
+    SYSTOLE_FAULT_FLIP,      // a bit of a payload flips behind the bus's CRC and before the parity: nobody can notice
     SYSTOLE_FAULT_KINDS,
 };
 
@@ -58,10 +59,14 @@ void systole_faults_observe(struct systole_faults *faults,
 const char *systole_fault_name(enum systole_fault_kind kind);
 const char *systole_fault_endpoint_name(enum systole_fault_endpoint endpoint);
 bool systole_fault_applies(enum systole_fault_kind kind, enum systole_fault_endpoint endpoint);
+// Results become wrong without a word. Such a fault is never one of `any`.
+bool systole_fault_is_silent(enum systole_fault_kind kind);
 
 // ---- For the device. `faults` may be NULL everywhere: nothing goes wrong.
 // The transfer that is on its way on the endpoint, or a new one: the fault that waits for it to move, or NONE.
 enum systole_fault_kind systole_faults_begin(struct systole_faults *faults, enum systole_fault_endpoint endpoint);
+// What the fault that waits was given.
+uint32_t systole_faults_argument(const struct systole_faults *faults, enum systole_fault_endpoint endpoint);
 // The fault has happened; returns its argument (0: none was given).
 uint32_t systole_faults_strike(struct systole_faults *faults, enum systole_fault_endpoint endpoint);
 // The transfer is complete; what waited for it and did not find the chance waits for the next.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Finds the Verilated model of a target: one shared object a target, named by the target's id. It stays loaded.
+// Finds the Verilated model of a target: one shared object a target, named by the target's id, and another one that can
+// write waves. They stay loaded.
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
@@ -28,16 +29,17 @@ static void folder(uint32_t i, const char *program, char *path, size_t size) {
     }
 }
 
-enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
-                                       struct systole_diagnostic *diagnostic) {
+static enum systole_status load(const struct systole_target *target, bool traced,
+                                struct systole_accelerator **accelerator, struct systole_diagnostic *diagnostic) {
     enum { FOLDERS = 6 };
     char program[PATH_MAX] = "", name[PATH_MAX], path[2 * PATH_MAX], file[64];
     char hint[128];
     uint32_t id = systole_target_id(target);
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     program[length < 0 ? 0 : length] = 0;
-    snprintf(file, sizeof file, "systole_rtl_%08x.so", id);
-    snprintf(hint, sizeof hint, "make rtl TARGET=%s", target->name[0] == 0 ? "FILE" : target->name);
+    snprintf(file, sizeof file, "systole_rtl_%s%08x.so", traced ? "trace_" : "", id);
+    snprintf(hint, sizeof hint, "make rtl%s TARGET=%s", traced ? "-trace" : "",
+             target->name[0] == 0 ? "FILE" : target->name);
     *accelerator = NULL;
     for (uint32_t i = 0; i < FOLDERS; i++) {
         folder(i, program, name, sizeof name);
@@ -70,5 +72,26 @@ enum systole_status systole_rtl_create(const struct systole_target *target, stru
         return SYSTOLE_OK;
     }
     return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, target->name, hint,
-                        "there is no Verilated model of this target (%s)", file);
+                        "there is no Verilated model of this target%s (%s)", traced ? " that writes waves" : "", file);
+}
+
+enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
+                                       struct systole_diagnostic *diagnostic) {
+    return load(target, false, accelerator, diagnostic);
+}
+
+enum systole_status systole_rtl_create_traced(const struct systole_target *target, const struct systole_waves *waves,
+                                              struct systole_accelerator **accelerator,
+                                              struct systole_diagnostic *diagnostic) {
+    enum systole_status status = load(target, true, accelerator, diagnostic);
+    if (status == SYSTOLE_OK && (*accelerator)->functions->trace == NULL) {
+        (*accelerator)->functions->destroy(*accelerator);
+        *accelerator = NULL;
+        return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, target->name, "make rtl-trace",
+                            "this Verilated model was made without waves");
+    }
+    if (status == SYSTOLE_OK) {
+        (*accelerator)->functions->trace(*accelerator, waves);
+    }
+    return status;
 }

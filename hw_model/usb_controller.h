@@ -23,6 +23,7 @@ struct trouble {
     uint8_t out_header[sizeof(struct systole_frame_header)]; // where frames begin on bulk OUT
     size_t out_header_size;
     uint64_t out_left;
+    uint64_t out_moved; // bytes of the transfer that is on its way
 };
 
 struct systole_usb_device {

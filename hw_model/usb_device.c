@@ -33,6 +33,7 @@ static void empty_endpoints(struct systole_usb_device *device) {
     device->trouble.silent = device->trouble.spurious = device->trouble.repeats = false;
     device->trouble.out_header_size = 0;
     device->trouble.out_left = 0;
+    device->trouble.out_moved = 0;
 }
 
 void systole_usb_reset_accelerator(struct systole_usb_device *device) {
@@ -228,6 +229,25 @@ static enum systole_usb_result take_damaged(struct systole_usb_device *device, e
     return result;
 }
 
+// Byte by byte up to the one that changes: bulk OUT may take a part.
+static enum systole_usb_result take_flipped(struct systole_usb_device *device, const uint8_t *bytes, size_t size,
+                                            size_t *actual) {
+    uint64_t before = systole_faults_argument(device->trouble.faults, SYSTOLE_FAULT_OUT);
+    if (device->trouble.out_moved > before) { // not in this transfer
+        return take_out(device, bytes, size, actual);
+    }
+    before -= device->trouble.out_moved;
+    if (before != 0) {
+        return take_out(device, bytes, before < size ? (size_t)before : size, actual);
+    }
+    uint8_t flipped = bytes[0] ^ 0x40;
+    enum systole_usb_result result = take_out(device, &flipped, 1, actual);
+    if (*actual == 1) {
+        (void)systole_faults_strike(device->trouble.faults, SYSTOLE_FAULT_OUT);
+    }
+    return result;
+}
+
 static enum systole_usb_result take_out_with_faults(struct systole_usb_device *device, const uint8_t *bytes,
                                                     size_t size, size_t *actual) {
     struct trouble *trouble = &device->trouble;
@@ -247,6 +267,8 @@ static enum systole_usb_result take_out_with_faults(struct systole_usb_device *d
     } else if ((kind == SYSTOLE_FAULT_CORRUPT || kind == SYSTOLE_FAULT_LENGTH) && at_header &&
                size >= sizeof trouble->out_header) {
         result = take_damaged(device, kind, bytes, actual);
+    } else if (kind == SYSTOLE_FAULT_FLIP && size != 0) {
+        result = take_flipped(device, bytes, size, actual);
     } else {
         result = take_out(device, bytes, size, actual);
     }
@@ -270,7 +292,9 @@ enum systole_usb_result systole_usb_out(struct systole_usb_device *device, uint8
         return SYSTOLE_USB_STALL;
     }
     result = take_out_with_faults(device, bytes, size, actual);
+    device->trouble.out_moved += *actual;
     if (result == SYSTOLE_USB_STALL || *actual == size) {
+        device->trouble.out_moved = 0;
         systole_faults_end(device->trouble.faults, SYSTOLE_FAULT_OUT);
     }
     return result;

@@ -11,16 +11,23 @@
 // A cycle is one rising edge. The ready outputs depend on the device's registers only, so that what the outputs showed
 // after the last edge is what this one acts upon. When idle_o says that nothing but the cycle counter would change, run
 // stops early.
+//
+// Made with waves (VM_TRACE_FST), it writes the window it was asked for: rising edges at multiples of 10 ns of the
+// run's cycle counter, falling ones with the next cycle's inputs 5 ns later.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 #include <vector>
 
 #include "Vsystole_rtl.h"
 #include "Vsystole_rtl___024root.h"
 #include "verilated.h"
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+#endif
 
 #define _Static_assert static_assert
 extern "C" {
@@ -84,10 +91,81 @@ class ByteFifo {
     size_t head_ = 0, tail_ = 0;
 };
 
+#if VM_TRACE_FST
+class Waves {
+  public:
+    Waves(VerilatedContext &context, Vsystole_rtl &top) : context_(context), top_(top) {
+    }
+    ~Waves() {
+        close();
+    }
+    void want(const systole_waves &waves) {
+        waves_ = waves;
+        path_ = waves.path;
+        wanted_ = true;
+    }
+    void risen() {
+        if (!wanted_) {
+            return;
+        }
+        const uint64_t cycle = top_.run_cycle_o;
+        const bool goes_on = file_ == nullptr || cycle != cycle_; // the counter stands still when the run has ended
+        if (top_.run_token_o == waves_.token && cycle >= waves_.first && cycle <= waves_.last && goes_on) {
+            if (file_ == nullptr) {
+                open();
+            }
+            cycle_ = cycle;
+            file_->dump(10 * cycle);
+        } else if (file_ != nullptr) {
+            close();
+            wanted_ = false;
+        }
+    }
+    void fallen() {
+        if (file_ != nullptr) {
+            file_->dump(10 * cycle_ + 5);
+        }
+    }
+
+  private:
+    void open() {
+        context_.timeunit(-9);
+        context_.timeprecision(-9);
+        file_ = std::make_unique<VerilatedFstC>();
+        top_.trace(file_.get(), 99);
+        file_->open(path_.c_str());
+    }
+    void close() {
+        if (file_ != nullptr) {
+            file_->close();
+            file_.reset();
+        }
+    }
+
+    VerilatedContext &context_;
+    Vsystole_rtl &top_;
+    std::unique_ptr<VerilatedFstC> file_;
+    systole_waves waves_ = {};
+    std::string path_;
+    bool wanted_ = false;
+    uint64_t cycle_ = 0;
+};
+#else
+class Waves {
+  public:
+    Waves(VerilatedContext & /*context*/, Vsystole_rtl & /*top*/) {
+    }
+    void risen() {
+    }
+    void fallen() {
+    }
+};
+#endif
+
 class Shim : public systole_accelerator {
   public:
     Shim(const systole_accelerator_functions *table, const systole_target &target)
-        : systole_accelerator{table}, target_(target), top_(new Vsystole_rtl(&context_)) {
+        : systole_accelerator{table}, target_(target), top_(create_top()), waves_(context_, *top_) {
         events_.reserve(kEvents);
         top_->rst_ni = 0;
         edge();
@@ -176,8 +254,17 @@ class Shim : public systole_accelerator {
     uint64_t cycle() const {
         return cycle_;
     }
+#if VM_TRACE_FST
+    void trace(const systole_waves *waves) {
+        waves_.want(*waves);
+    }
+#endif
 
   private:
+    Vsystole_rtl *create_top() {
+        context_.traceEverOn(VM_TRACE_FST != 0);
+        return new Vsystole_rtl(&context_);
+    }
     // Nothing but the cycle counter would change.
     bool quiet() const {
         return top_->idle_o && (in_.size() < kBeat || !top_->stream_in_ready_o);
@@ -193,6 +280,7 @@ class Shim : public systole_accelerator {
     void edge() {
         top_->clk_i = 0;
         top_->eval();
+        waves_.fallen();
         top_->clk_i = 1;
         top_->eval();
     }
@@ -229,6 +317,7 @@ class Shim : public systole_accelerator {
             events_.push_back(event);
         }
         edge();
+        waves_.risen();
         cycle_++;
         if (top.retire_o != 0 && observer_.retired != nullptr) {
             for (uint32_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
@@ -244,6 +333,7 @@ class Shim : public systole_accelerator {
     const systole_target target_;
     VerilatedContext context_;
     std::unique_ptr<Vsystole_rtl> top_;
+    Waves waves_;
     ByteFifo in_, out_;
     std::vector<systole_event> events_; // from event_head_ on
     size_t event_head_ = 0;
@@ -270,6 +360,11 @@ const systole_accelerator_functions functions = {
     [](systole_accelerator *a, uint32_t word, uint32_t words, uint8_t *bytes) { shim_of(a)->peek(word, words, bytes); },
     [](systole_accelerator *a) { return shim_of(a)->cycle(); },
     [](systole_accelerator *a) { delete shim_of(a); },
+#if VM_TRACE_FST
+    [](systole_accelerator *a, const systole_waves *waves) { shim_of(a)->trace(waves); },
+#else
+    nullptr,
+#endif
     0, // short slices: a cycle costs time
 };
 

@@ -98,6 +98,8 @@ static void add_units(struct systole_session *session, const struct session_segm
             .unit = unit,
             .start = cycles->total + retired->start,
             .end = cycles->total + retired->cycle,
+            .token = request->token,
+            .launched = cycles->total,
         };
         for (uint32_t kind = 0; kind < SYSTOLE_COUNTER_KINDS; kind++) {
             uint32_t since = retired->counters[kind] - (uint32_t)counted[unit][kind];

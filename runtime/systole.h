@@ -42,6 +42,9 @@ struct systole_finding {
     uint8_t kind;
     uint64_t element; // first difference, index in the dense tensor
     int32_t expected, found;
+    // The command that wrote it, and the cycle since the run's doorbell at which it retired; has_command false: found
+    // in what came back from the device (all that there is over USB), or never written.
+    bool has_command;
     int32_t segment;
     uint32_t command;
     uint64_t cycle;
@@ -52,6 +55,8 @@ const struct systole_finding *systole_session_findings(const struct systole_sess
 struct systole_traced {
     uint32_t segment, command, unit;
     uint64_t start, end; // its unit took it; its last write was done. Segments follow one another without a gap
+    uint32_t token;      // of the run
+    uint64_t launched;   // when the run's doorbell rang
     uint32_t counters[SYSTOLE_COUNTER_KINDS]; // of its unit since the one before it retired there
 };
 

@@ -218,6 +218,7 @@ static void compare(struct session_verification *v, int32_t tensor, uint64_t ele
         .element = element + i,
         .expected = value_of(t, expected[i]),
         .found = value_of(t, found[i]),
+        .has_command = retirement != NULL,
         .segment = (int32_t)v->segment,
         .command = retirement != NULL ? retirement->command : 0,
         .cycle = retirement != NULL ? retirement->cycle : 0,
@@ -397,6 +398,11 @@ static enum systole_status mismatch(const struct session_verification *v, const 
         return systole_fail(diagnostic, SYSTOLE_MISMATCH, where, "the program leaves a part out",
                             "only %llu of %zu elements were written on the device", (unsigned long long)f->element,
                             tensor->size);
+    }
+    if (!f->has_command) {
+        return systole_fail(diagnostic, SYSTOLE_MISMATCH, where, "verify in process names the command, too",
+                            "element %llu is %d on the device and %d on the CPU, in what segment %d gave back",
+                            (unsigned long long)f->element, f->found, f->expected, f->segment);
     }
     return systole_fail(diagnostic, SYSTOLE_MISMATCH, where, "",
                         "element %llu is %d on the device and %d on the CPU (segment %d, command %u, cycle %llu)",

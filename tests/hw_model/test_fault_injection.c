@@ -125,6 +125,25 @@ START_TEST(at_random) {
 }
 END_TEST
 
+// What nobody can notice is only there when it is asked for.
+START_TEST(silent_ones) {
+    struct systole_faults *faults = parse("seed 3\nevery 1 out any\n");
+    for (uint32_t i = 0; i < 1000; i++) {
+        ck_assert(!systole_fault_is_silent(systole_faults_begin(faults, SYSTOLE_FAULT_OUT)));
+        systole_faults_strike(faults, SYSTOLE_FAULT_OUT);
+        systole_faults_end(faults, SYSTOLE_FAULT_OUT);
+    }
+    systole_faults_free(faults);
+    faults = parse("at 2 out flip 77\n");
+    ck_assert_int_eq(systole_faults_begin(faults, SYSTOLE_FAULT_OUT), SYSTOLE_FAULT_NONE);
+    systole_faults_end(faults, SYSTOLE_FAULT_OUT);
+    ck_assert_int_eq(systole_faults_begin(faults, SYSTOLE_FAULT_OUT), SYSTOLE_FAULT_FLIP);
+    ck_assert_uint_eq(systole_faults_argument(faults, SYSTOLE_FAULT_OUT), 77);
+    ck_assert(systole_fault_is_silent(SYSTOLE_FAULT_FLIP));
+    systole_faults_free(faults);
+}
+END_TEST
+
 START_TEST(no_script) {
     ck_assert_int_eq(systole_faults_begin(NULL, SYSTOLE_FAULT_OUT), SYSTOLE_FAULT_NONE);
     systole_faults_end(NULL, SYSTOLE_FAULT_OUT);
@@ -139,6 +158,7 @@ int main(void) {
     tcase_add_test(cases, noise);
     tcase_add_test(cases, at_the_nth);
     tcase_add_test(cases, at_random);
+    tcase_add_test(cases, silent_ones);
     tcase_add_test(cases, no_script);
     suite_add_tcase(suite, cases);
     return testing_run(suite, "hw_model/test_fault_injection");

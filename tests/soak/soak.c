@@ -105,7 +105,7 @@ static int table(const char *model) {
             uint32_t at = endpoint == SYSTOLE_FAULT_CONTROL && kind != SYSTOLE_FAULT_REFUSE ? 60
                           : endpoint == SYSTOLE_FAULT_INTERRUPT                             ? 1
                                                                                             : 3;
-            if (!systole_fault_applies(kind, endpoint)) {
+            if (!systole_fault_applies(kind, endpoint) || systole_fault_is_silent(kind)) {
                 continue;
             }
             (void)snprintf(script, sizeof script, "at %u %s %s%s\n", at, systole_fault_endpoint_name(endpoint),

@@ -55,7 +55,7 @@ static bool expected(enum systole_fault_kind kind, enum systole_fault_endpoint e
 START_TEST(every_fault) {
     enum systole_fault_kind kind = (enum systole_fault_kind)_i;
     for (uint32_t endpoint = 0; endpoint < SYSTOLE_FAULT_ENDPOINTS; endpoint++) {
-        if (!systole_fault_applies(kind, endpoint)) {
+        if (!systole_fault_applies(kind, endpoint) || systole_fault_is_silent(kind)) {
             continue;
         }
         char script[64];

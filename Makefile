@@ -18,7 +18,7 @@ ifdef SANITIZE
   LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
-FOLDERS := spec/gen common common/program graph graph/zoo compiler runtime runtime/reference userspace_driver hw_model cli
+FOLDERS := spec/gen common common/program graph graph/zoo compiler runtime runtime/reference userspace_driver hw_model library cli
 
 # Who may include whom.
 INCLUDE_common := -Ispec/gen -Icommon
@@ -28,7 +28,8 @@ INCLUDE_driver := $(INCLUDE_common) -Iuserspace_driver
 INCLUDE_runtime := $(INCLUDE_graph) -Iuserspace_driver -Iruntime
 INCLUDE_zoo := $(INCLUDE_graph) -Iruntime -Igraph/zoo
 INCLUDE_hw_model := $(INCLUDE_common) -Ihw_model
-INCLUDE_all := $(INCLUDE_graph) -Icompiler -Iuserspace_driver -Iruntime -Ihw_model -Igraph/zoo -Icli
+INCLUDE_library := $(INCLUDE_graph) -Icompiler -Iuserspace_driver -Iruntime -Ihw_model -Ilibrary
+INCLUDE_all := $(INCLUDE_library) -Igraph/zoo -Icli
 $(BUILD)/obj/spec/gen/% $(BUILD)/obj/common/%: INCLUDES = $(INCLUDE_common) -I$(BUILD)/gen
 $(BUILD)/obj/graph/%: INCLUDES = $(INCLUDE_graph) -I$(BUILD)/gen
 $(BUILD)/obj/graph/zoo/%: INCLUDES = $(INCLUDE_zoo)
@@ -36,6 +37,7 @@ $(BUILD)/obj/compiler/%: INCLUDES = $(INCLUDE_compiler)
 $(BUILD)/obj/runtime/%: INCLUDES = $(INCLUDE_runtime)
 $(BUILD)/obj/userspace_driver/%: INCLUDES = $(INCLUDE_driver) $(USB_CFLAGS)
 $(BUILD)/obj/hw_model/%: INCLUDES = $(INCLUDE_hw_model) $(FUSE_CFLAGS)
+$(BUILD)/obj/library/%: INCLUDES = $(INCLUDE_library)
 $(BUILD)/obj/cli/%: INCLUDES = $(INCLUDE_all)
 $(BUILD)/obj/tests/%: INCLUDES = $(INCLUDE_all) -Itests/support $(USB_CFLAGS)
 $(BUILD)/obj/bench/%: INCLUDES = $(INCLUDE_all)

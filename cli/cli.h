@@ -8,7 +8,9 @@
 #include "driver.h"
 #include "graph.h"
 #include "program/program.h"
-#include "systole.h"
+#include "read_file.h"
+#include "session.h"
+#include "wiring.h"
 
 // ---- Subcommands: each returns the process's exit status.
 struct cli_command {
@@ -75,8 +77,6 @@ int cli_error(enum systole_status status, const struct systole_diagnostic *diagn
 int cli_usage_error(const struct cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // ---- Files
-enum systole_status cli_read_file(const char *path, uint8_t **bytes, size_t *size,
-                                  struct systole_diagnostic *diagnostic);
 // Writes beside the path and renames, so that no partial file is ever seen.
 enum systole_status cli_write_file(const char *path, const void *bytes, size_t size,
                                    struct systole_diagnostic *diagnostic);
@@ -97,15 +97,6 @@ enum systole_status cli_subject_open(const char *path, const char *target, bool 
 enum systole_status cli_subject_compile(const char *path, const struct systole_target *target,
                                         struct cli_subject *subject, struct systole_diagnostic *diagnostic);
 void cli_subject_close(struct cli_subject *subject);
-
-// ---- Devices
-// name: model, rtl, usb or usb:N. faults: file with a fault script (docs/faults.md), or NULL. waves: rtl only, what it
-// writes (device.h), or NULL. trace: ask for an event a retired command.
-enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
-                                    const char *faults, const struct systole_waves *waves,
-                                    struct systole_driver **driver, struct systole_diagnostic *diagnostic);
-enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target, const char *faults,
-                                        struct systole_usb_device **device, struct systole_diagnostic *diagnostic);
 
 // ---- Inputs
 // From files (count must be that of the graph's inputs), else by the seed's rule; both in docs/formats.md.

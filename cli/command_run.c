@@ -182,8 +182,8 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         goto done;
     }
     if (!cpu) {
-        status = cli_driver_open(arguments.device, &subject.program.target, true, arguments.faults, NULL, &driver,
-                                 &diagnostic);
+        struct wiring_options wiring = {.driver = {.trace_retirements = true}, .faults = arguments.faults};
+        status = wiring_open_driver(arguments.device, &subject.program.target, &wiring, &driver, &diagnostic);
         if (status != SYSTOLE_OK) {
             goto done;
         }

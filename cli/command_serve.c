@@ -24,7 +24,8 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     enum systole_status status =
         systole_target_find(arguments.target != NULL ? arguments.target : "systole16", &target, &diagnostic);
     if (status == SYSTOLE_OK) {
-        status = cli_usb_device_open(arguments.device, &target, arguments.faults, &device, &diagnostic);
+        struct wiring_options wiring = {.faults = arguments.faults};
+        status = wiring_create_device(arguments.device, &target, &wiring, &device, &diagnostic);
     }
     if (status == SYSTOLE_OK) {
         status = systole_serve_fuse(device, arguments.rest, &exit_status, &diagnostic);

@@ -120,7 +120,7 @@ static enum systole_status golden_outputs(struct systole_session *session, const
         if (path == NULL) {
             return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, folder, "", "no memory");
         }
-        enum systole_status status = cli_read_file(path, &golden, &length, diagnostic);
+        enum systole_status status = systole_read_file(path, &golden, &length, diagnostic);
         if (status == SYSTOLE_OK && length != size) {
             status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "is it the case of this model?",
                                   "has %zu bytes, the output %zu", length, size);
@@ -309,8 +309,10 @@ static enum systole_status write_waves(const struct cli_subject *subject, const 
                                         .token = traced->token,
                                         .first = first > WAVES_MARGIN ? first - WAVES_MARGIN : 0,
                                         .last = last + WAVES_MARGIN};
-    enum systole_status status = cli_driver_open(arguments->device, &subject->program.target, true, arguments->faults,
-                                                 &waves, &driver, diagnostic);
+    const struct wiring_options wiring = {
+        .driver = {.trace_retirements = true}, .faults = arguments->faults, .waves = &waves};
+    enum systole_status status =
+        wiring_open_driver(arguments->device, &subject->program.target, &wiring, &driver, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
@@ -385,8 +387,8 @@ static enum systole_status verify_device(const struct cli_subject *subject, cons
     struct systole_session *session = NULL;
     enum systole_status status = arguments->waves != NULL ? can_write_waves(subject, diagnostic) : SYSTOLE_OK;
     if (status == SYSTOLE_OK) {
-        status = cli_driver_open(arguments->device, &subject->program.target, true, arguments->faults, NULL, &driver,
-                                 diagnostic);
+        const struct wiring_options wiring = {.driver = {.trace_retirements = true}, .faults = arguments->faults};
+        status = wiring_open_driver(arguments->device, &subject->program.target, &wiring, &driver, diagnostic);
     }
     if (status != SYSTOLE_OK) {
         return status;

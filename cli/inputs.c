@@ -93,7 +93,7 @@ enum systole_status cli_fill_inputs(struct systole_session *session, const char 
         }
         uint8_t *data;
         size_t length;
-        enum systole_status status = cli_read_file(files[i], &data, &length, diagnostic);
+        enum systole_status status = systole_read_file(files[i], &data, &length, diagnostic);
         if (status == SYSTOLE_OK) {
             struct cli_input_file file = {files[i], data, length, tensor, normalisation, bytes};
             status = fill_from_file(&file, i, &normalised, diagnostic);

@@ -66,7 +66,7 @@ enum systole_status cli_subject_open(const char *path, const char *target, bool 
     memset(subject, 0, sizeof *subject);
     uint8_t *bytes;
     size_t size;
-    enum systole_status status = cli_read_file(path, &bytes, &size, diagnostic);
+    enum systole_status status = systole_read_file(path, &bytes, &size, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }

@@ -62,7 +62,7 @@ static struct sample *read_samples(const char *csv, const struct sweep_study *st
     uint8_t *bytes = NULL;
     size_t size;
     struct sample *samples = calloc((size_t)study->point_count + 1, sizeof *samples);
-    if (samples == NULL || cli_read_file(csv, &bytes, &size, diagnostic) != SYSTOLE_OK) {
+    if (samples == NULL || systole_read_file(csv, &bytes, &size, diagnostic) != SYSTOLE_OK) {
         free(samples);
         return NULL;
     }

@@ -147,7 +147,7 @@ enum systole_status sweep_study_read(const char *path, struct sweep_study *study
     memset(study, 0, sizeof *study);
     uint8_t *bytes;
     size_t size;
-    enum systole_status status = cli_read_file(path, &bytes, &size, diagnostic);
+    enum systole_status status = systole_read_file(path, &bytes, &size, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }

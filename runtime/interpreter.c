@@ -48,6 +48,10 @@ uint8_t *systole_interpreter_tensor(struct systole_interpreter *interpreter, int
     return *bytes;
 }
 
+void systole_interpreter_bind(struct systole_interpreter *interpreter, int32_t tensor, uint8_t *bytes) {
+    interpreter->tensors[tensor] = bytes != NULL ? bytes : interpreter->owned[tensor];
+}
+
 static enum systole_status no_memory(const struct systole_graph *graph, struct systole_diagnostic *diagnostic) {
     return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for the model's tensors");
 }

@@ -18,6 +18,10 @@ void systole_interpreter_free(struct systole_interpreter *interpreter);
 // The tensor's bytes (dense, row-major, little endian); valid until free. Constants may only be read.
 uint8_t *systole_interpreter_tensor(struct systole_interpreter *interpreter, int32_t tensor);
 
+// Puts a tensor's bytes, as many as it has, into the caller's memory from now on; NULL: its own again, as last written.
+// Not a constant's, and not a variable's.
+void systole_interpreter_bind(struct systole_interpreter *interpreter, int32_t tensor, uint8_t *bytes);
+
 // Variable tensors (states of LSTM and SVDF) begin as 0 and keep their values from run to run; this makes them 0 again.
 void systole_interpreter_reset_variables(struct systole_interpreter *interpreter);
 

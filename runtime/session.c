@@ -9,6 +9,8 @@
 #include "session_state.h"
 #include "target.h"
 
+enum { POLL_MS = 10 };
+
 // Whether a constant that the operator reads was left out of the file.
 static bool lacks_constant(const struct systole_graph *graph, const bool *computed, uint32_t operator_index) {
     const struct systole_operator *op = &graph->operators[operator_index];
@@ -299,46 +301,157 @@ const struct systole_session_cycles *systole_session_cycles(const struct systole
     return &session->cycles;
 }
 
-static enum systole_status run_steps(struct systole_session *session, struct systole_diagnostic *diagnostic) {
-    const struct systole_program *program = session->program;
+// ---- Invocations.
+
+static void end_invocation(struct systole_session *session, enum systole_status status) {
+    struct systole_session_cycles *cycles = &session->cycles;
+    session->stage = SYSTOLE_SESSION_ENDED;
+    if (session->program != NULL && !session->was_invoked) {
+        cycles->cold =
+            status == SYSTOLE_OK ? cycles->cold + elapsed(session->first_cycle, session_device_cycle(session)) : 0;
+        session->was_invoked = true;
+    }
+    if (status == SYSTOLE_OK && session->verification != NULL) {
+        status = session_verification_end(session, &session->diagnostic);
+    }
+    session->status = status;
+}
+
+// The step at hand is done: the next one, or the end.
+static void next_step(struct systole_session *session, enum systole_status status) {
+    session->stage = SYSTOLE_SESSION_AT_CPU;
+    if (status != SYSTOLE_OK || ++session->step == session->program->step_count) {
+        end_invocation(session, status);
+    }
+}
+
+static void segment_complete(struct systole_request *request) {
+    struct systole_session *session = request->context;
+    uint32_t segment = session->program->steps[session->step].index;
+    enum systole_status status = session_segment_finish(session, segment);
+    if (status == SYSTOLE_OK && session->verification != NULL) {
+        session_verification_outputs(session, segment);
+    }
+    next_step(session, status);
+    if (session->options.stepped != NULL) {
+        session->options.stepped(session->options.context);
+    }
+}
+
+void systole_session_begin(struct systole_session *session) {
     enum systole_status status = SYSTOLE_OK;
-    for (uint32_t i = 0; i < program->step_count && status == SYSTOLE_OK; i++) {
-        const struct systole_step *step = &program->steps[i];
+    memset(&session->diagnostic, 0, sizeof session->diagnostic);
+    session->step = 0;
+    session->stage = SYSTOLE_SESSION_AT_CPU;
+    if (session->program == NULL) {
+        return;
+    }
+    session_cycles_begin(session);
+    if (session->verification != NULL) {
+        status = session_verification_begin(session, &session->diagnostic);
+    }
+    session->first_cycle = session->was_invoked ? 0 : session_device_cycle(session);
+    if (status != SYSTOLE_OK || session->program->step_count == 0) {
+        end_invocation(session, status);
+    }
+}
+
+bool systole_session_wants_device(const struct systole_session *session) {
+    return session->stage == SYSTOLE_SESSION_AT_CPU && session->program != NULL &&
+           session->program->steps[session->step].place == SYSTOLE_PLACE_DEVICE;
+}
+
+void systole_session_advance(struct systole_session *session) {
+    if (session->stage == SYSTOLE_SESSION_AT_CPU && session->program == NULL) {
+        end_invocation(session, systole_interpreter_run(session->interpreter, &session->diagnostic));
+    }
+    while (session->stage == SYSTOLE_SESSION_AT_CPU) {
+        const struct systole_step *step = &session->program->steps[session->step];
         if (step->place != SYSTOLE_PLACE_DEVICE) {
-            status = systole_interpreter_run_operator(session->interpreter, step->index, diagnostic);
+            next_step(session,
+                      systole_interpreter_run_operator(session->interpreter, step->index, &session->diagnostic));
             continue;
         }
         if (session->verification != NULL) {
             session_verification_watch(session, step->index);
         }
-        status = session_segment_run(session, step->index, diagnostic);
-        if (status == SYSTOLE_OK && session->verification != NULL) {
-            session_verification_outputs(session, step->index);
+        session->stage = SYSTOLE_SESSION_AT_DEVICE;
+        enum systole_status status = session_segment_submit(session, step->index, segment_complete);
+        if (status != SYSTOLE_OK) {
+            next_step(session, status);
         }
     }
-    return status;
+}
+
+void systole_session_cancel(struct systole_session *session) {
+    if (session->stage == SYSTOLE_SESSION_AT_DEVICE) { // its completion ends the invocation
+        uint32_t segment = session->program->steps[session->step].index;
+        (void)systole_driver_cancel(session->options.driver, &session->segments[segment].request);
+    }
+    if (session->stage == SYSTOLE_SESSION_AT_CPU) {
+        end_invocation(session, systole_fail(&session->diagnostic, SYSTOLE_CANCELLED, session->graph->name, "",
+                                             "cancelled by the caller"));
+    }
+}
+
+enum systole_session_stage systole_session_stage(const struct systole_session *session) {
+    return session->stage;
+}
+
+enum systole_status systole_session_end(struct systole_session *session, struct systole_diagnostic *diagnostic) {
+    if (session->status != SYSTOLE_OK && diagnostic != NULL) {
+        *diagnostic = session->diagnostic;
+    }
+    return session->status;
 }
 
 enum systole_status systole_session_invoke(struct systole_session *session, struct systole_diagnostic *diagnostic) {
-    if (session->program == NULL) {
-        return systole_interpreter_run(session->interpreter, diagnostic);
+    systole_session_begin(session);
+    while (session->stage != SYSTOLE_SESSION_ENDED) {
+        if (session->stage == SYSTOLE_SESSION_AT_CPU) {
+            systole_session_advance(session);
+        } else {
+            (void)systole_driver_poll(session->options.driver, POLL_MS);
+        }
     }
-    struct systole_session_cycles *cycles = &session->cycles;
-    session_cycles_begin(session);
-    enum systole_status status = SYSTOLE_OK;
-    if (session->verification != NULL) {
-        status = session_verification_begin(session, diagnostic);
+    return systole_session_end(session, diagnostic);
+}
+
+// ---- The caller's memory.
+
+static bool is_computed_or_input(const struct systole_graph *graph, int32_t tensor) {
+    return graph->tensors[tensor].data == NULL && !graph->tensors[tensor].is_variable;
+}
+
+bool systole_session_bind_input(struct systole_session *session, uint32_t input, uint8_t *bytes) {
+    const struct systole_graph *graph = session->graph;
+    if (input >= graph->input_count || !is_computed_or_input(graph, graph->inputs[input])) {
+        return false;
     }
-    uint64_t before = session->was_invoked ? 0 : session_device_cycle(session);
-    if (status == SYSTOLE_OK) {
-        status = run_steps(session, diagnostic);
+    for (uint32_t i = 0; i < input; i++) {
+        if (graph->inputs[i] == graph->inputs[input]) {
+            return false;
+        }
     }
-    if (!session->was_invoked) {
-        cycles->cold = status == SYSTOLE_OK ? cycles->cold + elapsed(before, session_device_cycle(session)) : 0;
-        session->was_invoked = true;
+    systole_interpreter_bind(session->interpreter, graph->inputs[input], bytes);
+    return true;
+}
+
+bool systole_session_bind_output(struct systole_session *session, uint32_t output, uint8_t *bytes) {
+    const struct systole_graph *graph = session->graph;
+    if (output >= graph->output_count || !is_computed_or_input(graph, graph->outputs[output])) {
+        return false;
     }
-    if (status == SYSTOLE_OK && session->verification != NULL) {
-        status = session_verification_end(session, diagnostic);
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        if (graph->inputs[i] == graph->outputs[output]) {
+            return false;
+        }
     }
-    return status;
+    for (uint32_t i = 0; i < output; i++) {
+        if (graph->outputs[i] == graph->outputs[output]) {
+            return false;
+        }
+    }
+    systole_interpreter_bind(session->interpreter, graph->outputs[output], bytes);
+    return true;
 }

@@ -29,13 +29,16 @@ bool session_placement_fits(const struct systole_tensor *tensor, const struct sy
     return p->row_stride <= limit && p->tile_stride <= limit && p->pixel_stride <= limit && end <= limit;
 }
 
-// Buffers for the words of each tensor that crosses the segment's border.
+// Buffers for the words of each tensor that crosses the segment's border, where the tensor's own bytes do not serve.
 static enum systole_status make_words(const struct systole_session *session, const struct systole_segment_io *io,
-                                      uint32_t count, uint8_t ***words, struct systole_diagnostic *diagnostic) {
+                                      uint32_t count, uint8_t ***words, uint8_t ***given, size_t **sizes,
+                                      struct systole_diagnostic *diagnostic) {
     const struct systole_graph *graph = session->graph;
     uint32_t columns = session->program->target.columns;
     *words = calloc((size_t)count + 1, sizeof **words);
-    if (*words == NULL) {
+    *given = calloc((size_t)count + 1, sizeof **given);
+    *sizes = calloc((size_t)count + 1, sizeof **sizes);
+    if (*words == NULL || *given == NULL || *sizes == NULL) {
         return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for a segment");
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -45,8 +48,12 @@ static enum systole_status make_words(const struct systole_session *session, con
                                 "the program places tensor %d, which its model does not have in that shape",
                                 io[i].tensor_index);
         }
-        (*words)[i] = calloc(systole_placement_words(&io[i].placement, columns), columns);
-        if ((*words)[i] == NULL || systole_interpreter_tensor(session->interpreter, io[i].tensor_index) == NULL) {
+        bool dense = systole_placement_is_dense(&io[i].placement, columns);
+        (*sizes)[i] = dense ? graph->tensors[io[i].tensor_index].size
+                            : (size_t)systole_placement_words(&io[i].placement, columns) * columns;
+        (*words)[i] = dense ? NULL : calloc((*sizes)[i], 1);
+        if ((!dense && (*words)[i] == NULL) ||
+            systole_interpreter_tensor(session->interpreter, io[i].tensor_index) == NULL) {
             return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for tensor %d",
                                 io[i].tensor_index);
         }
@@ -54,30 +61,18 @@ static enum systole_status make_words(const struct systole_session *session, con
     return SYSTOLE_OK;
 }
 
-static void free_words(uint8_t **words, uint32_t count) {
+static void free_words(uint8_t **words, uint8_t **given, size_t *sizes, uint32_t count) {
     for (uint32_t i = 0; words != NULL && i < count; i++) {
         free(words[i]);
     }
     free(words);
-}
-
-static enum systole_status load(struct systole_session *session, struct session_segment *segment,
-                                struct systole_diagnostic *diagnostic) {
-    enum systole_status status =
-        systole_driver_load(session->options.driver, segment->segment, &segment->loaded, diagnostic);
-    segment->is_loaded = status == SYSTOLE_OK;
-    return status;
-}
-
-static void unload(struct systole_session *session, struct session_segment *segment) {
-    if (segment->is_loaded) {
-        systole_driver_unload(session->options.driver, segment->loaded);
-        segment->is_loaded = false;
-    }
+    free(given);
+    free(sizes);
 }
 
 enum systole_status session_segments_create(struct systole_session *session, struct systole_diagnostic *diagnostic) {
     const struct systole_program *program = session->program;
+    const struct systole_session *lender = session->options.lender;
     session->segments = calloc((size_t)program->segment_count + 1, sizeof *session->segments);
     if (session->segments == NULL) {
         return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, session->graph->name, "", "no memory for segments");
@@ -87,18 +82,22 @@ enum systole_status session_segments_create(struct systole_session *session, str
     }
     enum systole_status status = SYSTOLE_OK;
     for (uint32_t s = 0; s < program->segment_count && status == SYSTOLE_OK; s++) {
-        struct session_segment *segment = &session->segments[s];
-        status =
-            make_words(session, segment->segment->inputs, segment->segment->input_count, &segment->inputs, diagnostic);
+        struct session_segment *made = &session->segments[s];
+        const struct systole_segment *segment = made->segment;
+        status = make_words(session, segment->inputs, segment->input_count, &made->input_words, &made->inputs,
+                            &made->input_bytes, diagnostic);
         if (status == SYSTOLE_OK) {
-            status = make_words(session, segment->segment->outputs, segment->segment->output_count, &segment->outputs,
-                                diagnostic);
+            status = make_words(session, segment->outputs, segment->output_count, &made->output_words, &made->outputs,
+                                &made->output_bytes, diagnostic);
         }
     }
     for (uint32_t s = 0; s < program->segment_count && status == SYSTOLE_OK; s++) {
-        status = load(session, &session->segments[s], diagnostic);
-        if (status == SYSTOLE_UNSUPPORTED && s > 0) {
-            return SYSTOLE_OK; // no room for all at once: the rest come when their turn does
+        struct session_segment *made = &session->segments[s];
+        if (lender != NULL) {
+            made->loaded = lender->segments[s].loaded;
+        } else {
+            status = systole_driver_load(session->options.driver, made->segment, &made->loaded, diagnostic);
+            made->is_loaded = status == SYSTOLE_OK;
         }
     }
     return status;
@@ -107,10 +106,12 @@ enum systole_status session_segments_create(struct systole_session *session, str
 void session_segments_free(struct systole_session *session) {
     for (uint32_t s = 0; session->segments != NULL && s < session->program->segment_count; s++) {
         struct session_segment *segment = &session->segments[s];
-        unload(session, segment);
+        if (segment->is_loaded) {
+            systole_driver_unload(session->options.driver, segment->loaded);
+        }
         systole_request_clear(&segment->request);
-        free_words(segment->inputs, segment->segment->input_count);
-        free_words(segment->outputs, segment->segment->output_count);
+        free_words(segment->input_words, segment->inputs, segment->input_bytes, segment->segment->input_count);
+        free_words(segment->output_words, segment->outputs, segment->output_bytes, segment->segment->output_count);
     }
     free(session->segments);
     session->segments = NULL;
@@ -124,55 +125,57 @@ uint64_t session_device_cycle(const struct systole_session *session) {
     return cycle;
 }
 
-static enum systole_status ensure_loaded(struct systole_session *session, struct session_segment *segment,
-                                         struct systole_diagnostic *diagnostic) {
-    if (segment->is_loaded) {
-        return SYSTOLE_OK;
+// What the request is given: the words of their own, or the tensor's bytes, wherever those are now.
+static void give(struct systole_session *session, const struct systole_segment_io *io, uint32_t count, uint8_t **words,
+                 uint8_t **given) {
+    for (uint32_t i = 0; i < count; i++) {
+        given[i] = words[i] != NULL ? words[i] : systole_interpreter_tensor(session->interpreter, io[i].tensor_index);
     }
-    enum systole_status status = load(session, segment, diagnostic);
-    if (status == SYSTOLE_UNSUPPORTED) {
-        for (uint32_t s = 0; s < session->program->segment_count; s++) {
-            unload(session, &session->segments[s]);
-        }
-        status = load(session, segment, diagnostic);
-    }
-    return status;
 }
 
-enum systole_status session_segment_run(struct systole_session *session, uint32_t index,
-                                        struct systole_diagnostic *diagnostic) {
+enum systole_status session_segment_submit(struct systole_session *session, uint32_t index,
+                                           void (*complete)(struct systole_request *request)) {
     struct session_segment *segment = &session->segments[index];
     const struct systole_segment *s = segment->segment;
     uint32_t columns = session->program->target.columns;
-    enum systole_status status = ensure_loaded(session, segment, diagnostic);
-    if (status != SYSTOLE_OK) {
-        return status;
-    }
+    give(session, s->inputs, s->input_count, segment->input_words, segment->inputs);
+    give(session, s->outputs, s->output_count, segment->output_words, segment->outputs);
     for (uint32_t i = 0; i < s->input_count; i++) {
-        systole_placement_pack(&s->inputs[i].placement, columns,
-                               systole_interpreter_tensor(session->interpreter, s->inputs[i].tensor_index),
-                               segment->inputs[i]);
+        if (segment->input_words[i] != NULL) {
+            systole_placement_pack(&s->inputs[i].placement, columns,
+                                   systole_interpreter_tensor(session->interpreter, s->inputs[i].tensor_index),
+                                   segment->input_words[i]);
+        }
     }
     systole_request_clear(&segment->request);
     segment->request = (struct systole_request){
         .inputs = (const uint8_t *const *)segment->inputs,
         .outputs = segment->outputs,
+        .input_bytes = segment->input_bytes,
+        .output_bytes = segment->output_bytes,
+        .complete = complete,
+        .context = session,
     };
-    status = systole_driver_submit(session->options.driver, segment->loaded, &segment->request);
-    if (status != SYSTOLE_OK) {
-        return systole_fail(diagnostic, status, session->program->model_name, "reset the device",
-                            "segment %u could not be submitted: %s", index, systole_status_name(status));
-    }
-    status = systole_driver_wait(session->options.driver, &segment->request);
-    if (status != SYSTOLE_OK) {
-        if (diagnostic != NULL) {
-            *diagnostic = segment->request.diagnostic;
-        }
-        return status;
+    enum systole_status status = systole_driver_submit(session->options.driver, segment->loaded, &segment->request);
+    return status == SYSTOLE_OK
+               ? status
+               : systole_fail(&session->diagnostic, status, session->program->model_name, "reset the device",
+                              "segment %u could not be submitted: %s", index, systole_status_name(status));
+}
+
+enum systole_status session_segment_finish(struct systole_session *session, uint32_t index) {
+    struct session_segment *segment = &session->segments[index];
+    const struct systole_segment *s = segment->segment;
+    if (segment->request.status != SYSTOLE_OK) {
+        session->diagnostic = segment->request.diagnostic;
+        return segment->request.status;
     }
     for (uint32_t i = 0; i < s->output_count; i++) {
-        systole_placement_unpack(&s->outputs[i].placement, columns, segment->outputs[i],
-                                 systole_interpreter_tensor(session->interpreter, s->outputs[i].tensor_index));
+        if (segment->output_words[i] != NULL) {
+            systole_placement_unpack(&s->outputs[i].placement, session->program->target.columns,
+                                     segment->output_words[i],
+                                     systole_interpreter_tensor(session->interpreter, s->outputs[i].tensor_index));
+        }
     }
     session_cycles_add(session, segment);
     return SYSTOLE_OK;

@@ -6,14 +6,17 @@
 #define SYSTOLE_SESSION_STATE_H
 
 #include "interpreter.h"
-#include "systole.h"
+#include "session.h"
 
 // A device segment with its words on the host's side.
 struct session_segment {
     const struct systole_segment *segment;
-    bool is_loaded;
+    bool is_loaded; // by this session
     systole_loaded loaded;
-    uint8_t **inputs, **outputs; // words of each
+    // Words of each; NULL where the dense tensor's bytes are the words' bytes, and go and come without a copy.
+    uint8_t **input_words, **output_words;
+    uint8_t **inputs, **outputs; // what the request is given: those, or tensors
+    size_t *input_bytes, *output_bytes;
     struct systole_request request;
 };
 
@@ -30,13 +33,21 @@ struct systole_session {
     struct session_verification *verification; // NULL: not asked for
     struct systole_session_cycles cycles;
     bool was_invoked;
+    enum systole_session_stage stage;
+    uint32_t step;        // of the program: the next, or that of the segment that runs
+    uint64_t first_cycle; // of the device, before the first invocation
+    enum systole_status status;
+    struct systole_diagnostic diagnostic; // of the invocation
 };
 
 // session_segments.c
 enum systole_status session_segments_create(struct systole_session *session, struct systole_diagnostic *diagnostic);
 void session_segments_free(struct systole_session *session);
-enum systole_status session_segment_run(struct systole_session *session, uint32_t index,
-                                        struct systole_diagnostic *diagnostic);
+// Packs its inputs and submits it; `complete` is called from the driver's poll, with the session as context.
+enum systole_status session_segment_submit(struct systole_session *session, uint32_t index,
+                                           void (*complete)(struct systole_request *request));
+// Unpacks its outputs when it is complete.
+enum systole_status session_segment_finish(struct systole_session *session, uint32_t index);
 // The device's cycle register; 0 when it cannot be read.
 uint64_t session_device_cycle(const struct systole_session *session);
 // Height, width and channels that a placement gives a tensor: the last axis, the one before it, the product of the

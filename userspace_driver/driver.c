@@ -296,10 +296,10 @@ enum systole_status systole_driver_unload(struct systole_driver *driver, systole
     }
     // Frames that still carry its program must leave before the segment may go.
     uint64_t end = driver_now_ms() + driver->options.silence_ms;
-    while (driver->ready && driver->frames_first != NULL && driver_now_ms() < end) {
+    while (driver->ready && (driver->frames_first != NULL || driver_is_lent(driver, NULL)) && driver_now_ms() < end) {
         systole_driver_poll(driver, POLL_MS);
     }
-    if (driver->frames_first != NULL) {
+    if (driver->frames_first != NULL || driver_is_lent(driver, NULL)) {
         driver_recover(driver, NULL, SYSTOLE_OK, NULL);
     }
     free_loaded(&driver->loaded[loaded]);

@@ -53,6 +53,9 @@ struct systole_retired { // one retired command, when traced
 struct systole_request {
     const uint8_t *const *inputs; // words of each segment input, as systole_placement_pack makes them
     uint8_t *const *outputs;      // words of each segment output
+    // How many bytes each of them has; NULL: whole words. Fewer: zeros follow an input, the rest of an output is
+    // dropped.
+    const size_t *input_bytes, *output_bytes;
     void (*complete)(struct systole_request *request); // may be NULL; called from poll or wait
     void *context;
     // Filled before completion:
@@ -93,6 +96,8 @@ struct systole_driver_statistics {
     uint64_t failed_recoveries;       // ... or not
     uint64_t spurious;                // interrupts without a cause, ignored
     uint64_t uploads, evictions;      // of segments
+    uint64_t direct_bytes;            // went or came straight from or to the memory of their owner
+    uint64_t copied_bytes;            // ... through a buffer of the driver's
     enum systole_status last_failure; // what the last recovery was for
     struct systole_diagnostic last_diagnostic;
     uint32_t last_recovery_ms; // from the failure's discovery until requests could go on

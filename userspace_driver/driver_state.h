@@ -13,11 +13,16 @@ enum {
     DRIVER_FAULT_BYTES = 16,
     DRIVER_REPLAYS = 3,
     DRIVER_SPURIOUS = 64, // interrupts without a cause that a request may see
+    // Payload from this size on goes and comes in transfers of its own, straight from and to its owner's memory.
+    DRIVER_DIRECT_BYTES = 4096,
 };
 
 struct driver_transfer {
-    struct systole_usb_transfer transfer;
+    struct systole_usb_transfer transfer; // first
+    uint8_t *own;                         // its buffer of chunk_bytes, where it has one
     bool busy;
+    bool is_direct;                       // now in memory of the request's caller, or of a segment (request NULL)
+    const struct driver_request *request; // of a direct one
 };
 
 // A frame on its way out: header, payload, zeros up to a beat.
@@ -26,16 +31,25 @@ struct driver_frame {
     struct systole_frame_header header;
     struct systole_launch_descriptor launch; // payload of a run frame
     const uint8_t *payload;
-    size_t payload_bytes, sent;
+    size_t payload_bytes, sent;           // zeros follow what is there, up to header.length and a beat
     const struct driver_request *request; // whose buffers these are; NULL: a segment's
 };
 
 // A data frame that has been asked for.
 struct driver_read {
     struct driver_read *next;
-    uint32_t tag, address, bytes;
+    uint32_t tag, address, bytes, useful; // useful: bytes that the target has room for
     uint8_t *target;
     struct driver_request *request;
+};
+
+// `count` transfers of `length` bytes each that frames will arrive in, in that order, one behind the other in memory
+// from `target` on; NULL: in buffers of the driver's.
+struct driver_arrival {
+    struct driver_arrival *next;
+    size_t length, count;
+    uint8_t *target;
+    const struct driver_request *request;
 };
 
 // A load or store command: what it moves, and how many stores must have arrived before a load's bytes are there.
@@ -99,8 +113,9 @@ struct systole_driver {
     struct driver_read *reads_first, *reads_last;
     struct systole_frame_header in_header; // of the frame that is arriving
     size_t in_header_bytes;
-    uint64_t in_payload, in_padded; // bytes left: of payload, of payload and padding
+    uint64_t in_useful, in_padded; // bytes left: of what the target has room for, of payload and padding
     uint8_t *in_target;
+    struct driver_arrival *arrivals_first, *arrivals_last;
 
     struct driver_loaded *loaded;
     uint32_t loaded_count;
@@ -123,13 +138,28 @@ bool driver_queue_frame(struct systole_driver *driver, struct systole_frame_head
                         size_t bytes, const struct driver_request *request);
 bool driver_queue_launch(struct systole_driver *driver, const struct systole_launch_descriptor *launch,
                          const struct driver_request *request);
-bool driver_queue_read(struct systole_driver *driver, uint32_t address, uint32_t bytes, uint8_t *target,
+bool driver_queue_read(struct systole_driver *driver, uint32_t address, uint32_t bytes, uint8_t *target, size_t room,
                        struct driver_request *request);
 void driver_send_frames(struct systole_driver *driver);
+void driver_frames_sent(struct systole_usb_transfer *ended);
+void driver_forget_frames(struct systole_driver *driver); // and what answers were expected
+bool driver_has_frames_of(const struct systole_driver *driver, const struct driver_request *request);
+// Whether a transfer still reads memory of a request's caller (NULL: of a segment).
+bool driver_is_lent(const struct systole_driver *driver, const struct driver_request *request);
+
+// frame_answers.c
+bool driver_expect_stores(struct systole_driver *driver, const struct driver_request *request);
+bool driver_expect_data(struct systole_driver *driver, const struct driver_read *read);
+void driver_ask_answers(struct systole_driver *driver);
+void driver_answer_complete(struct systole_usb_transfer *ended);
+void driver_forget_answers(struct systole_driver *driver);
+
+// transfers.c
+enum systole_status driver_submit(struct systole_driver *driver, struct driver_transfer *transfer, uint8_t *buffer,
+                                  size_t length);
+bool driver_note_end(struct systole_driver *driver, struct driver_transfer *transfer); // true: what came is fine
 enum systole_status driver_post_transfers(struct systole_driver *driver);
 void driver_stop_transfers(struct systole_driver *driver);
-void driver_forget_frames(struct systole_driver *driver);
-bool driver_has_frames_of(const struct systole_driver *driver, const struct driver_request *request);
 
 // submission.c
 void driver_advance(struct systole_driver *driver);

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Frames to bytes and back. Outgoing frames wait in a list and are cut into transfers as those become free. Incoming
-// transfers are posted again and again; what they bring is held against what was asked for: reads in their order, and
-// the store commands of the running program in theirs. A transfer that is not full must end with a frame.
+// Frames out. They wait in a list and are cut into transfers as those become free: headers and small payloads are
+// gathered in buffers of the driver's, large payloads leave from where they lie, in transfers of their own.
 #include <stdlib.h>
 #include <string.h>
 
 #include "driver_state.h"
-
-// ---- Out.
 
 static struct driver_frame *append_frame(struct systole_driver *driver, struct systole_frame_header header,
                                          const struct driver_request *request) {
@@ -53,14 +50,15 @@ bool driver_queue_launch(struct systole_driver *driver, const struct systole_lau
     return true;
 }
 
-bool driver_queue_read(struct systole_driver *driver, uint32_t address, uint32_t bytes, uint8_t *target,
+bool driver_queue_read(struct systole_driver *driver, uint32_t address, uint32_t bytes, uint8_t *target, size_t room,
                        struct driver_request *request) {
     struct driver_read *read = calloc(1, sizeof *read);
     if (read == NULL) {
         driver_fail(driver, SYSTOLE_OUT_OF_MEMORY, "", "no memory for a read");
         return false;
     }
-    *read = (struct driver_read){NULL, driver->next_tag++, address, bytes, target, request};
+    uint32_t useful = room < bytes ? (uint32_t)room : bytes;
+    *read = (struct driver_read){NULL, driver->next_tag++, address, bytes, useful, target, request};
     if (driver->reads_first == NULL) {
         driver->reads_first = read;
     } else {
@@ -72,7 +70,7 @@ bool driver_queue_read(struct systole_driver *driver, uint32_t address, uint32_t
                                           .tag = read->tag,
                                           .address = address,
                                           .length = bytes};
-    return driver_queue_frame(driver, header, NULL, 0, request);
+    return driver_expect_data(driver, read) && driver_queue_frame(driver, header, NULL, 0, request);
 }
 
 bool driver_has_frames_of(const struct systole_driver *driver, const struct driver_request *request) {
@@ -97,281 +95,95 @@ static size_t copy_part(uint8_t *bytes, size_t room, size_t from, size_t start, 
     return moved;
 }
 
+static size_t frame_bytes(const struct driver_frame *frame) {
+    return sizeof frame->header + ((size_t)frame->header.length + 7) / 8 * 8 * (frame->payload != NULL);
+}
+
+// How much of the first frame's payload can go from where it lies, now.
+static size_t direct_bytes(const struct driver_frame *frame) {
+    size_t header = sizeof frame->header;
+    size_t left = frame->sent < header || frame->sent > header + frame->payload_bytes
+                      ? 0
+                      : header + frame->payload_bytes - frame->sent;
+    return left >= DRIVER_DIRECT_BYTES ? left : 0;
+}
+
+static void drop_sent(struct systole_driver *driver) {
+    struct driver_frame *frame = driver->frames_first;
+    if (frame->sent == frame_bytes(frame)) {
+        driver->frames_first = frame->next;
+        free(frame);
+    }
+}
+
+// Gathers headers and small payloads, up to a large one.
 static size_t take_bytes(struct systole_driver *driver, uint8_t *bytes, size_t room) {
     size_t filled = 0;
     struct driver_frame *frame;
-    while (filled < room && (frame = driver->frames_first) != NULL) {
-        size_t header = sizeof frame->header, padding = (8 - frame->payload_bytes % 8) % 8;
-        size_t total = header + frame->payload_bytes + padding;
+    while (filled < room && (frame = driver->frames_first) != NULL && direct_bytes(frame) == 0) {
+        size_t header = sizeof frame->header, total = frame_bytes(frame), end = header + frame->payload_bytes;
         size_t moved = 1;
-        while (moved != 0 && filled < room && frame->sent < total) {
+        while (moved != 0 && filled < room && frame->sent < total && direct_bytes(frame) == 0) {
             uint8_t *to = bytes + filled;
             size_t left = room - filled;
             moved = copy_part(to, left, frame->sent, 0, (const uint8_t *)&frame->header, header);
             moved += moved != 0 ? 0 : copy_part(to, left, frame->sent, header, frame->payload, frame->payload_bytes);
-            moved += moved != 0 ? 0 : copy_part(to, left, frame->sent, header + frame->payload_bytes, NULL, padding);
+            moved += moved != 0 ? 0 : copy_part(to, left, frame->sent, end, NULL, total - end);
             frame->sent += moved;
             filled += moved;
         }
-        if (frame->sent == total) {
-            driver->frames_first = frame->next;
-            free(frame);
-        }
+        drop_sent(driver);
     }
     return filled;
 }
 
-static enum systole_status submit(struct systole_driver *driver, struct driver_transfer *transfer, size_t length) {
-    transfer->transfer.length = length;
-    transfer->transfer.actual = 0;
-    transfer->busy = true;
-    enum systole_status status = driver->transport->functions->submit(driver->transport, &transfer->transfer);
-    if (status != SYSTOLE_OK) {
-        transfer->busy = false;
-        driver_fail(driver, status, "plug the device in again", "a transfer on endpoint 0x%02x is not accepted",
-                    transfer->transfer.endpoint);
-    }
-    return status;
+static void send_payload(struct systole_driver *driver, struct driver_transfer *transfer) {
+    struct driver_frame *frame = driver->frames_first;
+    size_t length = direct_bytes(frame), from = frame->sent - sizeof frame->header;
+    length = length < driver->options.chunk_bytes ? length : driver->options.chunk_bytes;
+    frame->sent += length;
+    transfer->is_direct = true;
+    transfer->request = frame->request;
+    driver->statistics.direct_bytes += length;
+    // A transfer out only reads its buffer.
+    uint8_t *bytes = (uint8_t *)(uintptr_t)(frame->payload + from);
+    drop_sent(driver);
+    driver_submit(driver, transfer, bytes, length);
 }
 
 void driver_send_frames(struct systole_driver *driver) {
     for (uint32_t i = 0; i < driver->options.queue_depth && driver->failure == SYSTOLE_OK && !driver->stopping; i++) {
         struct driver_transfer *transfer = &driver->out[i];
-        if (!transfer->busy && driver->frames_first != NULL) {
-            submit(driver, transfer, take_bytes(driver, transfer->transfer.buffer, driver->options.chunk_bytes));
+        if (transfer->busy || driver->frames_first == NULL) {
+            continue;
+        }
+        if (direct_bytes(driver->frames_first) != 0) {
+            send_payload(driver, transfer);
+        } else {
+            size_t length = take_bytes(driver, transfer->own, driver->options.chunk_bytes);
+            transfer->is_direct = false;
+            driver->statistics.copied_bytes += length;
+            driver_submit(driver, transfer, transfer->own, length);
         }
     }
+    driver_ask_answers(driver);
 }
 
-// ---- In. True: what came is fine.
-
-static bool note_end(struct systole_driver *driver, struct driver_transfer *transfer) {
-    const struct systole_usb_transfer *ended = &transfer->transfer;
-    transfer->busy = false;
-    if (driver->stopping) {
-        return false;
-    }
-    if (ended->status != SYSTOLE_OK) {
-        enum systole_status status = ended->status == SYSTOLE_CANCELLED ? SYSTOLE_DEVICE_GONE : ended->status;
-        driver_fail(driver, status, "", "endpoint 0x%02x: %s", ended->endpoint, systole_status_name(ended->status));
-        return false;
-    }
-    driver->progress_ms = driver_now_ms();
-    return driver->failure == SYSTOLE_OK;
-}
-
-static void out_complete(struct systole_usb_transfer *ended) {
+void driver_frames_sent(struct systole_usb_transfer *ended) {
     struct systole_driver *driver = ended->context;
-    if (note_end(driver, (struct driver_transfer *)ended) && ended->actual != ended->length) {
+    if (driver_note_end(driver, (struct driver_transfer *)ended) && ended->actual != ended->length) {
         driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "the device took %zu of %zu bytes", ended->actual,
                     ended->length);
     }
     driver_send_frames(driver);
 }
 
-static bool begin_data(struct systole_driver *driver, const struct systole_frame_header *header) {
-    const struct driver_read *read = driver->reads_first;
-    if (read == NULL || read->tag != header->tag || read->address != header->address || read->bytes != header->length) {
-        driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "",
-                    "data frame with tag %u, address %u, %u bytes; expected %u, %u, %u", header->tag, header->address,
-                    header->length, read == NULL ? 0 : read->tag, read == NULL ? 0 : read->address,
-                    read == NULL ? 0 : read->bytes);
-        return false;
-    }
-    driver->in_target = read->target;
-    return true;
-}
-
-static bool begin_store(struct systole_driver *driver, const struct systole_frame_header *header) {
-    struct driver_request *request = driver->first;
-    uint32_t columns = driver->target.columns;
-    if (request == NULL || request->phase != DRIVER_RUNNING || request->request->token != header->tag) {
-        driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "store frame of run %u, which is not running", header->tag);
-        return false;
-    }
-    const struct driver_loaded *loaded = &driver->loaded[request->loaded];
-    const struct driver_exchange *store = &loaded->stores[request->stores_received];
-    if (request->stores_received == loaded->store_count || store->host_address != header->address ||
-        (uint64_t)store->words * columns != header->length) {
-        driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "",
-                    "store frame %u of address 0x%08x with %u bytes is not expected", request->stores_received,
-                    header->address, header->length);
-        return false;
-    }
-    driver->in_target = request->host + (size_t)(header->address & 0x0fffffffu) * columns;
-    return true;
-}
-
-static bool begin_frame(struct systole_driver *driver) {
-    const struct systole_frame_header *header = &driver->in_header;
-    driver->in_payload = header->length;
-    driver->in_padded = ((uint64_t)header->length + 7) / 8 * 8;
-    if (header->magic != SYSTOLE_FRAME_MAGIC ||
-        (header->kind != SYSTOLE_FRAME_DATA && header->kind != SYSTOLE_FRAME_STORE)) {
-        driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "a frame with magic 0x%04x and kind %u came", header->magic,
-                    header->kind);
-        return false;
-    }
-    return header->kind == SYSTOLE_FRAME_DATA ? begin_data(driver, header) : begin_store(driver, header);
-}
-
-static void end_frame(struct systole_driver *driver) {
-    driver->in_header_bytes = 0;
-    if (driver->in_header.kind == SYSTOLE_FRAME_STORE) {
-        driver->first->stores_received++;
-        return;
-    }
-    struct driver_read *read = driver->reads_first;
-    driver->reads_first = read->next;
-    read->request->outputs_pending--;
-    free(read);
-}
-
-static bool take_answer(struct systole_driver *driver, const uint8_t *bytes, size_t size) {
-    while (size != 0) {
-        size_t moved;
-        if (driver->in_header_bytes < sizeof driver->in_header) {
-            moved = sizeof driver->in_header - driver->in_header_bytes;
-            moved = moved < size ? moved : size;
-            memcpy((uint8_t *)&driver->in_header + driver->in_header_bytes, bytes, moved);
-            driver->in_header_bytes += moved;
-            if (driver->in_header_bytes == sizeof driver->in_header && !begin_frame(driver)) {
-                return false;
-            }
-        } else {
-            moved = driver->in_padded < size ? (size_t)driver->in_padded : size;
-            size_t useful = driver->in_payload < moved ? (size_t)driver->in_payload : moved;
-            memcpy(driver->in_target, bytes, useful);
-            driver->in_target += useful;
-            driver->in_payload -= useful;
-            driver->in_padded -= moved;
-        }
-        if (driver->in_header_bytes == sizeof driver->in_header && driver->in_padded == 0) {
-            end_frame(driver);
-        }
-        bytes += moved;
-        size -= moved;
-    }
-    return true;
-}
-
-static void in_complete(struct systole_usb_transfer *ended) {
-    struct systole_driver *driver = ended->context;
-    if (!note_end(driver, (struct driver_transfer *)ended) || !take_answer(driver, ended->buffer, ended->actual)) {
-        return;
-    }
-    if (ended->actual < ended->length && driver->in_header_bytes != 0) {
-        driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "a transfer ended inside a frame, %llu bytes too early",
-                    (unsigned long long)driver->in_padded);
-        return;
-    }
-    submit(driver, (struct driver_transfer *)ended, ended->length);
-}
-
-static void event_complete(struct systole_usb_transfer *ended) {
-    struct systole_driver *driver = ended->context;
-    struct systole_event event;
-    if (!note_end(driver, (struct driver_transfer *)ended)) {
-        return;
-    }
-    if (ended->actual % sizeof event != 0) {
-        driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "events of %zu bytes", ended->actual);
-    }
-    for (size_t i = 0; i + sizeof event <= ended->actual && driver->failure == SYSTOLE_OK; i += sizeof event) {
-        memcpy(&event, ended->buffer + i, sizeof event);
-        driver_handle_event(driver, &event);
-    }
-    if (driver->failure == SYSTOLE_OK) {
-        submit(driver, (struct driver_transfer *)ended, ended->length);
-    }
-}
-
-static void fault_complete(struct systole_usb_transfer *ended) {
-    struct systole_driver *driver = ended->context;
-    uint64_t record[2];
-    if (!note_end(driver, (struct driver_transfer *)ended)) {
-        return;
-    }
-    if (ended->actual != sizeof record) {
-        driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "a fault record of %zu bytes", ended->actual);
-        return;
-    }
-    memcpy(record, ended->buffer, sizeof record);
-    if ((record[0] & 255) == SYSTOLE_ERROR_NONE) { // nothing is wrong; a storm of them is
-        driver->statistics.spurious++;
-        if (++driver->spurious > DRIVER_SPURIOUS) {
-            driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "%u interrupts without a cause", driver->spurious);
-        } else {
-            submit(driver, (struct driver_transfer *)ended, ended->length);
-        }
-        return;
-    }
-    driver_fail_fault(driver, record[0] & 255, record[0] >> 8 & 255, (uint32_t)(record[0] >> 32), (uint32_t)record[1]);
-}
-
-// ---- All transfers.
-
-static void prepare(struct systole_driver *driver, struct driver_transfer *transfer, uint8_t endpoint, uint8_t *buffer,
-                    void (*complete)(struct systole_usb_transfer *)) {
-    memset(transfer, 0, sizeof *transfer);
-    transfer->transfer.endpoint = endpoint;
-    transfer->transfer.buffer = buffer;
-    transfer->transfer.complete = complete;
-    transfer->transfer.context = driver;
-}
-
-enum systole_status driver_post_transfers(struct systole_driver *driver) {
-    size_t chunk = driver->options.chunk_bytes;
-    enum systole_status status = SYSTOLE_OK;
-    driver->stopping = false;
+bool driver_is_lent(const struct systole_driver *driver, const struct driver_request *request) {
+    bool lent = false;
     for (uint32_t i = 0; i < driver->options.queue_depth; i++) {
-        uint8_t *buffers = driver->buffers + 2 * i * chunk;
-        prepare(driver, &driver->out[i], SYSTOLE_USB_ENDPOINT_BULK_OUT, buffers, out_complete);
-        prepare(driver, &driver->in[i], SYSTOLE_USB_ENDPOINT_BULK_IN, buffers + chunk, in_complete);
+        lent = lent || (driver->out[i].busy && driver->out[i].is_direct && driver->out[i].request == request);
     }
-    for (uint32_t i = 0; i < DRIVER_EVENT_TRANSFERS; i++) {
-        prepare(driver, &driver->events[i], SYSTOLE_USB_ENDPOINT_EVENT_IN, driver->event_bytes[i], event_complete);
-    }
-    prepare(driver, &driver->fault, SYSTOLE_USB_ENDPOINT_INTERRUPT_IN, driver->fault_bytes, fault_complete);
-    for (uint32_t i = 0; i < driver->options.queue_depth && status == SYSTOLE_OK; i++) {
-        status = submit(driver, &driver->in[i], chunk);
-    }
-    for (uint32_t i = 0; i < DRIVER_EVENT_TRANSFERS && status == SYSTOLE_OK; i++) {
-        status = submit(driver, &driver->events[i], DRIVER_EVENT_BYTES);
-    }
-    return status == SYSTOLE_OK ? submit(driver, &driver->fault, DRIVER_FAULT_BYTES) : status;
-}
-
-static uint32_t cancel(struct systole_driver *driver, struct driver_transfer *transfer, bool ask) {
-    if (transfer->busy && ask) {
-        driver->transport->functions->cancel(driver->transport, &transfer->transfer);
-    }
-    return transfer->busy;
-}
-
-static uint32_t cancel_all(struct systole_driver *driver, bool ask) {
-    uint32_t busy = cancel(driver, &driver->fault, ask);
-    for (uint32_t i = 0; i < driver->options.queue_depth; i++) {
-        busy += cancel(driver, &driver->out[i], ask) + cancel(driver, &driver->in[i], ask);
-    }
-    for (uint32_t i = 0; i < DRIVER_EVENT_TRANSFERS; i++) {
-        busy += cancel(driver, &driver->events[i], ask);
-    }
-    return busy;
-}
-
-// Takes all transfers back, with a port reset if the transport does not give them otherwise.
-void driver_stop_transfers(struct systole_driver *driver) {
-    driver->stopping = true;
-    for (uint32_t attempt = 0; attempt < 2 && cancel_all(driver, attempt == 0) != 0; attempt++) {
-        uint64_t end = driver_now_ms() + (driver->options.silence_ms < 1000 ? driver->options.silence_ms : 1000);
-        if (attempt == 1) {
-            driver->transport->functions->reset(driver->transport);
-        }
-        while (cancel_all(driver, false) != 0 && driver_now_ms() < end) {
-            driver->transport->functions->poll(driver->transport, 1);
-        }
-    }
+    return lent;
 }
 
 void driver_forget_frames(struct systole_driver *driver) {
@@ -385,5 +197,5 @@ void driver_forget_frames(struct systole_driver *driver) {
         driver->reads_first = read->next;
         free(read);
     }
-    driver->in_header_bytes = 0;
+    driver_forget_answers(driver);
 }

@@ -341,7 +341,8 @@ static enum systole_status reset(struct systole_transport *transport) {
     }
     take_back(this);
     enum systole_status status = status_of_error(libusb_reset_device(this->handle));
-    if (status == SYSTOLE_DEVICE_GONE) { // also when it came back as another device: attach finds it
+    // Also when it came back as another device, attach finds it. What is out still would write to its owner's memory.
+    if (status == SYSTOLE_DEVICE_GONE || this->flying != NULL) {
         detach(this, SYSTOLE_DEVICE_GONE);
     }
     return status;

@@ -17,14 +17,15 @@ static uint32_t absolute(const struct systole_region_window *windows, uint32_t a
     return windows[address >> 28 & 7].base + (address & 0x0fffffffu);
 }
 
-static bool write_words(struct systole_driver *driver, uint32_t word, const uint8_t *bytes, size_t size, bool after_run,
-                        const struct driver_request *request) {
+// `room`: how many of the bytes are there; zeros follow.
+static bool write_words(struct systole_driver *driver, uint32_t word, const uint8_t *bytes, size_t room, size_t size,
+                        bool after_run, const struct driver_request *request) {
     struct systole_frame_header header = {.kind = SYSTOLE_FRAME_WRITE,
                                           .flags = after_run ? SYSTOLE_FRAME_FLAG_AFTER_RUN : 0,
                                           .tag = driver->next_tag++,
                                           .address = word,
                                           .length = (uint32_t)size};
-    return size == 0 || driver_queue_frame(driver, header, bytes, size, request);
+    return size == 0 || driver_queue_frame(driver, header, bytes, room < size ? room : size, request);
 }
 
 // The region holds the first words of the parameters; what lies behind them is streamed by load commands.
@@ -34,9 +35,9 @@ bool driver_upload(struct systole_driver *driver, struct driver_loaded *loaded) 
     words = words < segment->parameter_words ? words : segment->parameter_words;
     driver->statistics.uploads++;
     loaded->uploaded =
-        write_words(driver, loaded->windows[SYSTOLE_REGION_PROGRAM].base, (const uint8_t *)segment->commands,
+        write_words(driver, loaded->windows[SYSTOLE_REGION_PROGRAM].base, (const uint8_t *)segment->commands, SIZE_MAX,
                     (size_t)segment->command_count * SYSTOLE_COMMAND_BYTES, false, NULL) &&
-        write_words(driver, loaded->windows[SYSTOLE_REGION_PARAMETERS].base, segment->parameters,
+        write_words(driver, loaded->windows[SYSTOLE_REGION_PARAMETERS].base, segment->parameters, SIZE_MAX,
                     (size_t)words * driver->target.columns, false, NULL);
     return loaded->uploaded;
 }
@@ -71,12 +72,13 @@ static bool queue_inputs(struct systole_driver *driver, struct driver_request *r
     for (uint32_t i = 0; i < loaded->segment->input_count && queued; i++) {
         const struct systole_placement *placement = &loaded->segment->inputs[i].placement;
         size_t bytes = (size_t)systole_placement_words(placement, driver->target.columns) * driver->target.columns;
+        size_t room = user->input_bytes == NULL ? bytes : user->input_bytes[i];
         if (placement->address >> 28 == SYSTOLE_REGION_HOST) { // load commands fetch it
-            memcpy(host_bytes(driver, request, placement->address), user->inputs[i], bytes);
+            memcpy(host_bytes(driver, request, placement->address), user->inputs[i], room < bytes ? room : bytes);
             continue;
         }
-        queued = write_words(driver, absolute(user->windows, placement->address), user->inputs[i], bytes, after_run,
-                             request);
+        queued = write_words(driver, absolute(user->windows, placement->address), user->inputs[i], room, bytes,
+                             after_run, request);
     }
     return queued;
 }
@@ -102,7 +104,7 @@ static bool launch(struct systole_driver *driver, struct driver_request *request
     request->request->retired_count = 0;
     driver->seen_cycles = 0;
     driver->progress_ms = driver->checked_ms = driver_now_ms();
-    return driver_queue_launch(driver, &descriptor, request);
+    return driver_expect_stores(driver, request) && driver_queue_launch(driver, &descriptor, request);
 }
 
 static bool queue_streams(struct systole_driver *driver, struct driver_request *request) {
@@ -134,9 +136,10 @@ static bool queue_reads(struct systole_driver *driver, struct driver_request *re
             continue; // store commands bring it
         }
         request->outputs_pending++;
-        queued = driver_queue_read(driver, absolute(request->request->windows, placement->address),
-                                   systole_placement_words(placement, columns) * columns, request->request->outputs[i],
-                                   request);
+        const struct systole_request *user = request->request;
+        queued = driver_queue_read(driver, absolute(user->windows, placement->address),
+                                   systole_placement_words(placement, columns) * columns, user->outputs[i],
+                                   user->output_bytes == NULL ? SIZE_MAX : user->output_bytes[i], request);
     }
     return queued;
 }
@@ -164,8 +167,10 @@ static void copy_stored_outputs(const struct systole_driver *driver, const struc
     for (uint32_t i = 0; i < segment->output_count; i++) {
         const struct systole_placement *placement = &segment->outputs[i].placement;
         if (placement->address >> 28 == SYSTOLE_REGION_HOST) {
-            memcpy(request->request->outputs[i], host_bytes(driver, request, placement->address),
-                   (size_t)systole_placement_words(placement, columns) * columns);
+            const struct systole_request *user = request->request;
+            size_t bytes = (size_t)systole_placement_words(placement, columns) * columns;
+            size_t room = user->output_bytes == NULL ? bytes : user->output_bytes[i];
+            memcpy(user->outputs[i], host_bytes(driver, request, placement->address), room < bytes ? room : bytes);
         }
     }
 }
@@ -180,6 +185,9 @@ static bool finish_head(struct systole_driver *driver, struct driver_request *re
     if (driver_has_frames_of(driver, request)) {
         driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "run %u is said to be complete before it had all its data",
                     request->request->token);
+        return false;
+    }
+    if (driver_is_lent(driver, request)) { // taken by the device, but not given back yet
         return false;
     }
     if (!read_counters(driver, request->request)) {

@@ -15,6 +15,18 @@ uint32_t systole_placement_words(const struct systole_placement *placement, uint
                       (uint64_t)(placement->width - 1) * placement->pixel_stride + 1);
 }
 
+bool systole_placement_is_dense(const struct systole_placement *placement, uint32_t columns) {
+    const struct systole_placement *p = placement;
+    if (p->layout == SYSTOLE_LAYOUT_PACKED) {
+        return p->height == 1 || (uint64_t)p->row_stride * columns == (uint64_t)p->width * p->channels;
+    }
+    if (p->height == 1 && p->width == 1) {
+        return p->channels <= columns || p->tile_stride == 1;
+    }
+    return p->channels == columns && (p->width == 1 || p->pixel_stride == 1) &&
+           (p->height == 1 || p->row_stride == p->width);
+}
+
 // Byte of element (y, x, channel 0 of the tile) from the placement's first.
 static size_t tile_byte(const struct systole_placement *placement, uint32_t columns, uint32_t tile, uint32_t y,
                         uint32_t x) {

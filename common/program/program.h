@@ -125,6 +125,8 @@ void systole_placement_pack(const struct systole_placement *placement, uint32_t 
                             uint8_t *words);
 void systole_placement_unpack(const struct systole_placement *placement, uint32_t columns, const uint8_t *words,
                               uint8_t *dense);
+// Whether the words' bytes, in order, begin with exactly the dense bytes, so that neither copy is needed.
+bool systole_placement_is_dense(const struct systole_placement *placement, uint32_t columns);
 // Words from the placement's first to behind its last.
 uint32_t systole_placement_words(const struct systole_placement *placement, uint32_t columns);
 

@@ -9,7 +9,7 @@
 #include "build_graph.h"
 #include "check_compile.h"
 #include "in_process_driver.h"
-#include "systole.h"
+#include "session.h"
 #include "testing.h"
 
 static struct build_window window(int32_t channels, int32_t size, int32_t stride) {

@@ -17,7 +17,7 @@
 #include "in_process_driver.h"
 #include "interpreter.h"
 #include "random_graph.h"
-#include "systole.h"
+#include "session.h"
 #include "target.h"
 #include "testing.h"
 

@@ -10,7 +10,7 @@
 #include "compiler.h"
 #include "golden.h"
 #include "in_process_driver.h"
-#include "systole.h"
+#include "session.h"
 #include "testing.h"
 
 // Operators that a device runs whatever an int8 case's parameters are.

@@ -10,7 +10,7 @@
 #include "golden.h"
 #include "graph_builder.h"
 #include "in_process_driver.h"
-#include "systole.h"
+#include "session.h"
 #include "target.h"
 #include "testing.h"
 

@@ -11,7 +11,7 @@
 
 #include "compiler.h"
 #include "device.h"
-#include "systole.h"
+#include "session.h"
 #include "target.h"
 
 enum { INPUTS = 8, RESETS = 10, THREADS = 16 };

@@ -32,7 +32,8 @@ static bool expected(enum systole_fault_kind kind, enum systole_fault_endpoint e
     case SYSTOLE_FAULT_HANG:
         return failure == SYSTOLE_DEVICE_TIMEOUT;
     case SYSTOLE_FAULT_LOSE:
-        return failure == SYSTOLE_DEVICE_TIMEOUT || failure == SYSTOLE_DEVICE_PROTOCOL;
+        return failure == SYSTOLE_DEVICE_TIMEOUT || failure == SYSTOLE_DEVICE_PROTOCOL ||
+               (endpoint == SYSTOLE_FAULT_OUT && failure == SYSTOLE_DEVICE_FAULT); // what follows is taken for a frame
     case SYSTOLE_FAULT_SHORT:
     case SYSTOLE_FAULT_CORRUPT:
     case SYSTOLE_FAULT_LENGTH:

@@ -10,7 +10,7 @@
 #include "compiler.h"
 #include "device.h"
 #include "driver.h"
-#include "systole.h"
+#include "session.h"
 #include "target.h"
 #include "testing.h"
 

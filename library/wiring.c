@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Wires a device, a transport and the driver together by the name a user gave.
-#include "cli.h"
+#include "wiring.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fault_injection.h"
+#include "read_file.h"
 
 static void tell_fault(void *context, const struct systole_fault_told *told) {
     (void)context;
@@ -19,7 +19,7 @@ static enum systole_status read_faults(const char *path, struct systole_faults *
                                        struct systole_diagnostic *diagnostic) {
     uint8_t *script = NULL;
     size_t size = 0;
-    enum systole_status status = cli_read_file(path, &script, &size, diagnostic);
+    enum systole_status status = systole_read_file(path, &script, &size, diagnostic);
     if (status == SYSTOLE_OK) {
         status = systole_faults_parse((const char *)script, size, path, faults, diagnostic);
     }
@@ -44,13 +44,14 @@ static enum systole_status create_accelerator(const char *name, const struct sys
     return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "one of cpu, model, rtl, usb, usb:N", "unknown device");
 }
 
-static enum systole_status open_device(const char *name, const struct systole_target *target, const char *faults,
-                                       const struct systole_waves *waves, struct systole_usb_device **device,
-                                       struct systole_diagnostic *diagnostic) {
+enum systole_status wiring_create_device(const char *name, const struct systole_target *target,
+                                         const struct wiring_options *options, struct systole_usb_device **device,
+                                         struct systole_diagnostic *diagnostic) {
     struct systole_accelerator *accelerator = NULL;
     struct systole_faults *script = NULL;
-    enum systole_status status = faults == NULL ? SYSTOLE_OK : read_faults(faults, &script, diagnostic);
-    status = status == SYSTOLE_OK ? create_accelerator(name, target, waves, &accelerator, diagnostic) : status;
+    enum systole_status status =
+        options->faults == NULL ? SYSTOLE_OK : read_faults(options->faults, &script, diagnostic);
+    status = status == SYSTOLE_OK ? create_accelerator(name, target, options->waves, &accelerator, diagnostic) : status;
     if (status == SYSTOLE_OK && (*device = systole_usb_device_create(accelerator, target)) == NULL) {
         status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, name, "", "no memory for the device");
     }
@@ -62,39 +63,40 @@ static enum systole_status open_device(const char *name, const struct systole_ta
     return SYSTOLE_OK;
 }
 
-enum systole_status cli_usb_device_open(const char *name, const struct systole_target *target, const char *faults,
-                                        struct systole_usb_device **device, struct systole_diagnostic *diagnostic) {
-    return open_device(name, target, faults, NULL, device, diagnostic);
+static enum systole_status check_usb_choice(const char *name, const char *choice,
+                                            struct systole_diagnostic *diagnostic) {
+    bool number = *choice != '\0' && strlen(choice) <= 3 && strspn(choice, "0123456789") == strlen(choice);
+    bool place = strchr(choice, '-') != NULL && strspn(choice, "0123456789-.") == strlen(choice);
+    bool serial = strncmp(choice, "serial:", 7) == 0 && choice[7] != '\0';
+    return number || place || serial
+               ? SYSTOLE_OK
+               : systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name,
+                              "usb:N (an index), usb:BUS-PORT (a place) or usb:serial:TEXT", "unknown device");
 }
 
-static enum systole_status open_transport(const char *name, const struct systole_target *target, const char *faults,
-                                          const struct systole_waves *waves, struct systole_transport **transport,
+enum systole_status wiring_open_transport(const char *name, const struct systole_target *target,
+                                          const struct wiring_options *options, struct systole_transport **transport,
                                           struct systole_diagnostic *diagnostic) {
-    if (faults != NULL && strncmp(name, "usb", 3) == 0) {
+    bool usb = strcmp(name, "usb") == 0 || strncmp(name, "usb:", 4) == 0;
+    if (options->faults != NULL && usb) {
         return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "give --faults to `systole serve`",
                             "faults are made by the device, and this one is not in this process");
     }
-    if (strcmp(name, "usb") == 0) {
-        return systole_libusb_open(0, transport, diagnostic);
-    }
-    if (strncmp(name, "usb:", 4) == 0) {
-        const char *choice = name + 4;
-        bool number = *choice != '\0' && strlen(choice) <= 3 && strspn(choice, "0123456789") == strlen(choice);
-        bool place = strchr(choice, '-') != NULL && strspn(choice, "0123456789-.") == strlen(choice);
-        if (!number && !place && (strncmp(choice, "serial:", 7) != 0 || choice[7] == '\0')) {
-            return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name,
-                                "usb:N (an index), usb:BUS-PORT (a place) or usb:serial:TEXT", "unknown device");
-        }
-        return systole_libusb_open_chosen(choice, transport, diagnostic);
+    if (usb) {
+        const char *choice = name[3] == '\0' ? "0" : name + 4;
+        enum systole_status status = check_usb_choice(name, choice, diagnostic);
+        return status == SYSTOLE_OK ? systole_libusb_open_chosen(choice, transport, diagnostic) : status;
     }
     struct systole_usb_device *device = NULL;
-    enum systole_status status = open_device(name, target, faults, waves, &device, diagnostic);
-    return status == SYSTOLE_OK ? systole_in_process_open(device, name, transport, diagnostic) : status;
+    enum systole_status status = wiring_create_device(name, target, options, &device, diagnostic);
+    return status == SYSTOLE_OK
+               ? systole_in_process_open(device, strcmp(name, "rtl") == 0 ? "rtl" : "model", transport, diagnostic)
+               : status;
 }
 
-enum systole_status cli_driver_open(const char *name, const struct systole_target *target, bool trace,
-                                    const char *faults, const struct systole_waves *waves,
-                                    struct systole_driver **driver, struct systole_diagnostic *diagnostic) {
+enum systole_status wiring_open_driver(const char *name, const struct systole_target *target,
+                                       const struct wiring_options *options, struct systole_driver **driver,
+                                       struct systole_diagnostic *diagnostic) {
     uint8_t *firmware = NULL;
     size_t size = 0;
     struct systole_transport *transport = NULL;
@@ -102,10 +104,9 @@ enum systole_status cli_driver_open(const char *name, const struct systole_targe
     if (status != SYSTOLE_OK) {
         return systole_fail(diagnostic, status, name, "", "no memory for the firmware");
     }
-    status = open_transport(name, target, faults, waves, &transport, diagnostic);
+    status = wiring_open_transport(name, target, options, &transport, diagnostic);
     if (status == SYSTOLE_OK) {
-        struct systole_driver_options options = {.trace_retirements = trace};
-        status = systole_driver_open(transport, target, firmware, size, &options, driver, diagnostic);
+        status = systole_driver_open(transport, target, firmware, size, &options->driver, driver, diagnostic);
     }
     free(firmware);
     return status;

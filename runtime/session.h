@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Systole's public interface: load a model or a program, run it on the CPU or on a device, read results and cycles.
-// Not thread-safe per object; different objects may be used from different threads.
-#ifndef SYSTOLE_H
-#define SYSTOLE_H
+// A session runs a model on the CPU, or a program on a device: what the command line uses, and the library's public
+// interface (systole.h) is made of. Sessions of one driver belong to the driver's thread.
+#ifndef SYSTOLE_SESSION_H
+#define SYSTOLE_SESSION_H
 
 #include "driver.h"
 #include "graph.h"
@@ -16,6 +16,11 @@ struct systole_session_options {
     bool keep_tensors;             // CPU: keep every tensor for systole_session_tensor
     bool verify;                   // compare every tensor that exists on an in-process device, box by box, as its
                                    // commands retire, with the CPU's; over USB outputs of segments only
+    // A session of the same program and driver, which outlives this one: what it loaded is used here, too.
+    const struct systole_session *lender;
+    // Called from the driver's poll when a segment of an invocation in steps has ended (below); may be NULL.
+    void (*stepped)(void *context);
+    void *context;
 };
 
 // A .tflite graph on the CPU alone (program NULL), or a program. Both are borrowed. With a program the graph is read
@@ -34,6 +39,24 @@ const uint8_t *systole_session_tensor(struct systole_session *session, int32_t t
 // Runs once. With `verify`, SYSTOLE_MISMATCH when a tensor differs; the first difference is in the diagnostic and all
 // in the findings.
 enum systole_status systole_session_invoke(struct systole_session *session, struct systole_diagnostic *diagnostic);
+
+// The same in steps, for several sessions at a time. After `begin` the invocation is AT_CPU, AT_DEVICE or ENDED. AT_CPU
+// (the next step is the CPU's, or a segment that can be submitted): `advance` goes on as far as it can without waiting.
+// AT_DEVICE: systole_driver_poll brings it on. ENDED: `end` gives the result, once. A session must not be freed
+// AT_DEVICE: `cancel` it first, which ends it with SYSTOLE_CANCELLED.
+enum systole_session_stage { SYSTOLE_SESSION_ENDED, SYSTOLE_SESSION_AT_CPU, SYSTOLE_SESSION_AT_DEVICE };
+void systole_session_begin(struct systole_session *session);
+enum systole_session_stage systole_session_stage(const struct systole_session *session);
+bool systole_session_wants_device(const struct systole_session *session); // AT_CPU, and the next step is a segment
+void systole_session_advance(struct systole_session *session);
+void systole_session_cancel(struct systole_session *session);
+enum systole_status systole_session_end(struct systole_session *session, struct systole_diagnostic *diagnostic);
+
+// From now on the bytes of an input or output are the caller's (NULL: the session's own again): read or written in
+// place until the next call. False: the tensor is already another's (a constant, a variable, an input that is also an
+// output), use systole_session_input or _output. Not during an invocation.
+bool systole_session_bind_input(struct systole_session *session, uint32_t input, uint8_t *bytes);
+bool systole_session_bind_output(struct systole_session *session, uint32_t output, uint8_t *bytes);
 
 // What verification saw of one tensor.
 enum systole_finding_kind { SYSTOLE_FINDING_EQUAL, SYSTOLE_FINDING_DIFFERENT, SYSTOLE_FINDING_NOT_ON_DEVICE };

@@ -90,7 +90,7 @@ static bool pads_with_zero_point(const struct compilation *c, const struct systo
 
 static enum systole_status fuse_pad(struct compilation *c, struct operation *pad) {
     const struct systole_operator *op = &c->graph->operators[pad->index];
-    int32_t top, left;
+    int32_t top = 0, left = 0;
     bool can = pad_amounts(c, op, &top, &left) && pads_with_zero_point(c, op) && !host_wants(c, pad->output.tensor);
     const struct systole_tensor *in = tensor_of(c, pad->inputs[0].tensor);
     uint32_t readers = 0;

@@ -62,6 +62,7 @@ $(RTL_RUNTIME_FAST) $(RTL_RUNTIME_TRACE) $(RTL_RUNTIME_TEST): rtl/rtl.mk
 	  $(call rtl_trace_defines,$(filter $@,$(RTL_RUNTIME_TRACE))) $(RTL_INCLUDES) \
 	  -c $(VERILATOR_INCLUDE)/$(basename $(@F)).cpp -o $@
 
+# Newer Verilators tell of their work on stdout; what is wrong they say on stderr.
 # Verilated sources, then what Verilator's own makefile makes of them, then the shim, then the shared object under
 # its target's name and its id.
 .SECONDEXPANSION:
@@ -69,7 +70,7 @@ $(RTL_DIR)/%/Vsystole_rtl.mk: $$(call rtl_target_file,$$*) $(RTL_SOURCES) $(RTL_
 	@mkdir -p $(@D)
 	$(SAY) '  VERILATE $*'
 	$(AT)eval $(VERILATOR) $(RTL_FLAGS) $(if $(call rtl_traced,$*),$(RTL_TRACE_FLAGS)) --Mdir $(@D) --top-module systole_rtl -y rtl +libext+.sv \
-	  $$(python3 spec/generate.py --parameters '$<') $(RTL_PACKAGE) rtl/systole_rtl.sv
+	  $$(python3 spec/generate.py --parameters '$<') $(RTL_PACKAGE) rtl/systole_rtl.sv >/dev/null
 	@touch $@
 
 $(RTL_DIR)/%/Vsystole_rtl__ALL.a: $(RTL_DIR)/%/Vsystole_rtl.mk
@@ -96,7 +97,7 @@ $(RTL_DIR)/tests/%.mk: rtl/%.sv tests/rtl/test_%.cc $(RTL_PACKAGE) rtl/rtl.mk
 	@mkdir -p $(RTL_DIR)/tests/$*
 	$(SAY) '  VERILATE test_$*'
 	$(AT)$(VERILATOR) $(RTL_TEST_FLAGS) --MMD --Mdir $(RTL_DIR)/tests/$* --top-module $* -y rtl +libext+.sv \
-	  $$(sed -n 's|^// Parameters: ||p' tests/rtl/test_$*.cc) $(RTL_PACKAGE) $<
+	  $$(sed -n 's|^// Parameters: ||p' tests/rtl/test_$*.cc) $(RTL_PACKAGE) $< >/dev/null
 	@sed 's|^[^:]*:|$@:|' $(RTL_DIR)/tests/$*/V$*__ver.d | tr ' ' '\n' | grep -v '^/' | tr '\n' ' ' > $(RTL_DIR)/tests/$*.d
 	@touch $@
 

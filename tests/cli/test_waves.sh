@@ -5,7 +5,7 @@
 # writes waves is not part of the normal build (`make rtl-trace`); without it the refusal is what is tested.
 . "$(dirname "$0")/cli_testing.sh"
 model=examples/digits/digits_int8.tflite
-echo 'at 1 out flip 1000' >"$work/flip" # a weight, on its way to the scratchpad
+echo 'at 4 out flip 3000' >"$work/flip" # a weight, on its way to the scratchpad
 
 # What is wrong, on the functional model: everything that the contract names.
 expect 1 "$SYSTOLE" verify "$model" --faults "$work/flip"

@@ -84,14 +84,15 @@ enum systole_status systole_rtl_create_traced(const struct systole_target *targe
                                               struct systole_accelerator **accelerator,
                                               struct systole_diagnostic *diagnostic) {
     enum systole_status status = load(target, true, accelerator, diagnostic);
-    if (status == SYSTOLE_OK && (*accelerator)->functions->trace == NULL) {
+    if (status != SYSTOLE_OK || *accelerator == NULL) {
+        return status;
+    }
+    if ((*accelerator)->functions->trace == NULL) {
         (*accelerator)->functions->destroy(*accelerator);
         *accelerator = NULL;
         return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, target->name, "make rtl-trace",
                             "this Verilated model was made without waves");
     }
-    if (status == SYSTOLE_OK) {
-        (*accelerator)->functions->trace(*accelerator, waves);
-    }
-    return status;
+    (*accelerator)->functions->trace(*accelerator, waves);
+    return SYSTOLE_OK;
 }

@@ -118,6 +118,7 @@ struct cli_measurement {
 enum systole_status cli_write_report(const char *path, const struct cli_measurement *measurement,
                                      struct systole_diagnostic *diagnostic);
 struct json_t;
+struct json_t *cli_json_text(const char *text); // a string; what is not UTF-8 becomes U+FFFD
 enum systole_status cli_write_json(const char *path, const struct json_t *value, struct systole_diagnostic *diagnostic);
 // Both need a measurement with a trace.
 enum systole_status cli_write_trace(const char *path, const struct cli_measurement *measurement,

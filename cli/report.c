@@ -18,7 +18,7 @@ static json_t *tensor_json(const struct systole_tensor *tensor) {
         json_array_append_new(scales, json_real((double)tensor->quantisation.scale[i]));
         json_array_append_new(zero_points, json_integer(tensor->quantisation.zero_point[i]));
     }
-    return json_pack("{s:s, s:o, s:s, s:o, s:o}", "name", tensor->name, "shape", shape, "dtype",
+    return json_pack("{s:o, s:o, s:s, s:o, s:o}", "name", cli_json_text(tensor->name), "shape", shape, "dtype",
                      systole_dtype_name(tensor->dtype), "scale", scales, "zero_point", zero_points);
 }
 
@@ -113,18 +113,6 @@ static void add_device(json_t *report, const struct cli_measurement *m, uint64_t
                         json_real(available > 0 ? (double)(device_macs == 0 ? macs : device_macs) / available : 0));
 }
 
-enum systole_status cli_write_json(const char *path, const json_t *value, struct systole_diagnostic *diagnostic) {
-    char *text = json_dumps(value, JSON_INDENT(1));
-    if (text == NULL) {
-        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory for the file");
-    }
-    size_t length = strlen(text);
-    text[length] = '\n'; // in place of the terminator
-    enum systole_status status = cli_write_file(path, text, length + 1, diagnostic);
-    free(text);
-    return status;
-}
-
 enum systole_status cli_write_report(const char *path, const struct cli_measurement *m,
                                      struct systole_diagnostic *diagnostic) {
     const struct systole_graph *graph = &m->subject->graph;
@@ -136,9 +124,9 @@ enum systole_status cli_write_report(const char *path, const struct cli_measurem
     }
     json_t *report = json_object();
     json_object_set_new(report, "target",
-                        m->subject->has_program ? json_string(m->subject->program.target.name) : json_null());
+                        m->subject->has_program ? cli_json_text(m->subject->program.target.name) : json_null());
     json_object_set_new(report, "device", json_string(m->device));
-    json_object_set_new(report, "model", json_string(m->model));
+    json_object_set_new(report, "model", cli_json_text(m->model));
     json_object_set_new(report, "inputs", tensors_json(graph, graph->inputs, graph->input_count));
     json_object_set_new(report, "outputs", tensors_json(graph, graph->outputs, graph->output_count));
     json_object_set_new(report, "macs", json_integer((json_int_t)macs));

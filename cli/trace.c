@@ -21,8 +21,8 @@ static void add(json_t *events, json_t *event) {
 static void name_tracks(json_t *events, const struct cli_measurement *m) {
     char name[192];
     (void)snprintf(name, sizeof name, "%s on %s (%s)", m->model, m->subject->program.target.name, m->device);
-    add(events,
-        json_pack("{s:s, s:s, s:i, s:{s:s}}", "ph", "M", "name", "process_name", "pid", PROCESS, "args", "name", name));
+    add(events, json_pack("{s:s, s:s, s:i, s:{s:o}}", "ph", "M", "name", "process_name", "pid", PROCESS, "args", "name",
+                          cli_json_text(name)));
     for (int track = OPERATORS_TRACK; track < UNIT_TRACK(SYSTOLE_UNITS); track++) {
         const char *text =
             track == OPERATORS_TRACK ? "operators" : systole_unit_name((uint32_t)(track - UNIT_TRACK(0)));
@@ -134,9 +134,10 @@ enum systole_status cli_write_trace(const char *path, const struct cli_measureme
     for (uint32_t unit = 0; unit < SYSTOLE_UNITS; unit++) {
         add_unit(events, m, unit);
     }
-    json_t *trace = json_pack("{s:o, s:s, s:{s:s, s:s, s:s, s:I, s:s}}", "traceEvents", events, "displayTimeUnit", "ns",
-                              "otherData", "model", m->model, "target", m->subject->program.target.name, "device",
-                              m->device, "cycles", (json_int_t)m->cycles->total, "time_unit", "1 us is 1 cycle");
+    json_t *trace = json_pack("{s:o, s:s, s:{s:o, s:o, s:s, s:I, s:s}}", "traceEvents", events, "displayTimeUnit", "ns",
+                              "otherData", "model", cli_json_text(m->model), "target",
+                              cli_json_text(m->subject->program.target.name), "device", m->device, "cycles",
+                              (json_int_t)m->cycles->total, "time_unit", "1 us is 1 cycle");
     enum systole_status status = cli_write_json(path, trace, diagnostic);
     json_decref(trace);
     return status;

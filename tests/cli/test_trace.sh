@@ -22,4 +22,15 @@ expect 2 "$SYSTOLE" run $digits --device cpu --trace "$work/cpu.trace"
 holds "a refused trace is not written" test ! -e "$work/cpu.trace"
 expect 2 "$SYSTOLE" run $digits --device cpu --html "$work/cpu.html"
 expect 2 "$SYSTOLE" run $digits --trace "$work/no-such-folder/a.trace"
+
+# Names that are not UTF-8, of a tensor and of the model: the report still has every tensor.
+strange=$work/strange.tflite
+LC_ALL=C sed "s/image/im\xe9ge/; s/digits/dig\xe9ts/g" $digits >"$strange"
+expect 0 "$SYSTOLE" run "$strange" --report "$work/strange.json" --trace "$work/strange.trace"
+holds "a name that is not UTF-8" python3 - "$work/strange.json" "$work/strange.trace" <<'EOF'
+import json, sys
+report, trace = (json.load(open(path, encoding="utf-8")) for path in sys.argv[1:])
+assert report["inputs"][0]["name"] == "im\ufffdge", report["inputs"]
+assert report["model"] == trace["otherData"]["model"] == "dig\ufffdts", report["model"]
+EOF
 finish cli/test_trace

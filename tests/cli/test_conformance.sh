@@ -30,10 +30,10 @@ for m in resnet8_int8 vww_96_int8; do
 done
 
 # The same bytes through libusb: a program that knows nothing of this finds the device on its bus.
-"$SYSTOLE" serve fuse -- "$SYSTOLE" devices >"$work/out" 2>"$work/err"
-if grep -q 'not permitted' "$work/err"; then
+if ! "$SYSTOLE" serve fuse -- true >"$work/out" 2>"$work/err"; then
     skip "a virtual USB bus cannot be mounted here: $(cat "$work/err")"
 else
+    expect 0 "$SYSTOLE" serve fuse -- "$SYSTOLE" devices
     holds "the bus shows the device" grep -q '1209:0001' "$work/out"
     for m in kws_int8 resnet8_int8; do
         for device in model rtl; do

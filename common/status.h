@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // What went wrong, and through systole_exit_code what the command line answers. 0 is success.
 enum systole_status {
     SYSTOLE_OK = 0,
@@ -40,5 +44,9 @@ int systole_exit_code(enum systole_status status);
 //   return systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "make it with ...", "no operator %d", n);
 enum systole_status systole_fail(struct systole_diagnostic *diagnostic, enum systole_status status, const char *where,
                                  const char *hint, const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -8,24 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dtype.h"
 #include "status.h"
 
 #define SYSTOLE_MAX_RANK 8
-
-// Values are those of the format's enum TensorType.
-enum systole_dtype {
-    SYSTOLE_FLOAT32 = 0,
-    SYSTOLE_FLOAT16 = 1,
-    SYSTOLE_INT32 = 2,
-    SYSTOLE_UINT8 = 3,
-    SYSTOLE_INT64 = 4,
-    SYSTOLE_STRING = 5,
-    SYSTOLE_BOOL = 6,
-    SYSTOLE_INT16 = 7,
-    SYSTOLE_INT8 = 9,
-};
-const char *systole_dtype_name(enum systole_dtype dtype); // "INT8"
-size_t systole_dtype_size(enum systole_dtype dtype);      // bytes; 0: none of fixed size
 
 // Affine quantisation: real = scale[k] * (q - zero_point[k]); k indexes `dimension` when count > 1.
 struct systole_quantisation {

@@ -356,6 +356,10 @@ void systole_session_begin(struct systole_session *session) {
     }
 }
 
+void systole_session_reset_states(struct systole_session *session) {
+    systole_interpreter_reset_variables(session->interpreter);
+}
+
 bool systole_session_wants_device(const struct systole_session *session) {
     return session->stage == SYSTOLE_SESSION_AT_CPU && session->program != NULL &&
            session->program->steps[session->step].place == SYSTOLE_PLACE_DEVICE;

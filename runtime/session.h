@@ -40,6 +40,9 @@ const uint8_t *systole_session_tensor(struct systole_session *session, int32_t t
 // in the findings.
 enum systole_status systole_session_invoke(struct systole_session *session, struct systole_diagnostic *diagnostic);
 
+// Variable tensors (states of LSTM and SVDF) become zero again. Not during an invocation.
+void systole_session_reset_states(struct systole_session *session);
+
 // The same in steps, for several sessions at a time. After `begin` the invocation is AT_CPU, AT_DEVICE or ENDED. AT_CPU
 // (the next step is the CPU's, or a segment that can be submitted): `advance` goes on as far as it can without waiting.
 // AT_DEVICE: systole_driver_poll brings it on. ENDED: `end` gives the result, once. A session must not be freed

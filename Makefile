@@ -52,7 +52,8 @@ SOURCES := $(foreach f,$(filter-out cli,$(FOLDERS)),$(wildcard $(f)/*.c $(f)/*.c
 SOURCES := $(filter-out hw_model/verilator_shim.cc,$(SOURCES))
 OBJECTS := $(patsubst %,$(BUILD)/obj/%.o,$(SOURCES))
 CLI_OBJECTS := $(patsubst %,$(BUILD)/obj/%.o,$(wildcard cli/*.c))
-LIBRARY := $(BUILD)/libsystole.a
+# Everything but the command, for tests; what programs link is made in packaging/packaging.mk.
+LIBRARY := $(BUILD)/libsystole_internal.a
 SYSTOLE := $(BUILD)/bin/systole
 SCHEMAS := $(wildcard graph/*.fbs common/program/*.fbs)
 SCHEMA_HEADERS := $(patsubst %.fbs,$(BUILD)/gen/%_generated.h,$(notdir $(SCHEMAS)))
@@ -67,6 +68,7 @@ help:
 	@echo "make demo            a picture of a digit through compiler, driver and RTL, checked against the CPU"
 	@echo "make test            every test (both install what they need from Debian's packages)"
 	@echo "make systole         build/bin/systole"
+	@echo "make library         build/lib/libsystole.so and .a; make install, uninstall [PREFIX=D] [DESTDIR=D]"
 	@echo "make rtl [TARGET=F]  Verilated models of the presets, or of a target file"
 	@echo "make rtl-trace [TARGET=F]  one that can write waves, of systole16 or of F (verify --dump-waves)"
 	@echo "make lint check-gen  formatting, static analysis, Verilator's lint; are generated files fresh"
@@ -147,6 +149,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.c.o $(LIBRARY)
 
 # One Verilated shared object a target.
 include rtl/rtl.mk
+include packaging/packaging.mk
 
 demo: deps
 	@$(MAKE) --no-print-directory demo-run
@@ -157,7 +160,7 @@ demo-run: $(SYSTOLE) $(BUILD)/rtl/systole16/systole_rtl.so
 TEST_LIMIT ?= 600
 test: deps
 	@$(MAKE) --no-print-directory test-run
-test-run: $(SYSTOLE) $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
+test-run: $(SYSTOLE) library $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
 	@SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(wildcard tests/cli/test_*.sh) $(TESTS) $(RTL_TESTS)
 
 # With the large networks of the zoo, every model on RTL, and waves.

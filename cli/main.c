@@ -6,9 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#ifndef SYSTOLE_VERSION
-#define SYSTOLE_VERSION "0.1.0"
-#endif
+#include "systole.h"
 
 static const struct cli_command *const commands[] = {
     &cli_compile, &cli_run,   &cli_verify,    &cli_inspect, &cli_disassemble, &cli_targets,

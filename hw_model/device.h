@@ -60,8 +60,8 @@ bool systole_execute_command(const struct systole_target *target, const struct s
                              const struct systole_region_window windows[SYSTOLE_REGIONS], uint8_t *memory,
                              uint32_t *error, uint32_t *detail);
 
-// Loads build/rtl/systole_rtl_TARGETID.so (8 hex digits) (or $SYSTOLE_RTL_PATH, or beside the binary) and creates the
-// accelerator. Not there: SYSTOLE_UNSUPPORTED with the hint `make rtl TARGET=FILE`.
+// Loads systole_rtl_TARGETID.so (8 hex digits) from $SYSTOLE_RTL_PATH, else from where a build or an installation has it,
+// seen from the binary or the shared library, and creates the accelerator. Not there: SYSTOLE_UNSUPPORTED with the hint `make rtl TARGET=FILE`.
 enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
                                        struct systole_diagnostic *diagnostic);
 

@@ -13,36 +13,56 @@
 #include "device.h"
 #include "target.h"
 
-// Folders in which to look; `program` is the running binary's path.
-static void folder(uint32_t i, const char *program, char *path, size_t size) {
-    char copy[PATH_MAX];
+// Where the models lie, seen from the program, or from the shared library that this is part of: in a build's folder or in
+// an installation's, wherever that was moved to. Never a folder of the user's: what lies there is loaded.
+static const char *const beside[] = {
+    ".", "systole", "../rtl", "../../rtl", "../lib/systole", "../lib64/systole",
+#ifdef SYSTOLE_MULTIARCH
+    "../lib/" SYSTOLE_MULTIARCH "/systole",
+#endif
+};
+enum { BESIDE = sizeof beside / sizeof beside[0], FOLDERS = 1 + 2 * BESIDE };
+
+static void find_program(char *path, size_t size) {
+    ssize_t length = readlink("/proc/self/exe", path, size - 1);
+    path[length < 0 ? 0 : length] = 0;
+}
+
+static void find_library(char *path, size_t size) {
+    Dl_info info;
+    bool found = dladdr(beside, &info) != 0 && info.dli_fname != NULL && strchr(info.dli_fname, '/') != NULL;
+    snprintf(path, size, "%s", found ? info.dli_fname : "");
+}
+
+static void folder(uint32_t i, char *path, size_t size) {
+    char file[PATH_MAX];
     const char *override = getenv("SYSTOLE_RTL_PATH");
-    static const char *const beside[] = {".", "../rtl", "../../rtl", "../lib/systole"};
     path[0] = 0;
     if (i == 0) {
         snprintf(path, size, "%s", override == NULL ? "" : override);
-    } else if (i == 1) {
-        snprintf(path, size, "build/rtl");
-    } else if (program[0] != 0) {
-        snprintf(copy, sizeof copy, "%s", program);
-        snprintf(path, size, "%s/%s", dirname(copy), beside[i - 2]);
+        return;
+    }
+    if (i <= BESIDE) {
+        find_program(file, sizeof file);
+    } else {
+        find_library(file, sizeof file);
+    }
+    if (file[0] != 0) {
+        snprintf(path, size, "%s/%s", dirname(file), beside[(i - 1) % BESIDE]);
     }
 }
 
 static enum systole_status load(const struct systole_target *target, bool traced,
                                 struct systole_accelerator **accelerator, struct systole_diagnostic *diagnostic) {
-    enum { FOLDERS = 6 };
-    char program[PATH_MAX] = "", name[PATH_MAX], path[2 * PATH_MAX], file[64];
+    char name[PATH_MAX], path[2 * PATH_MAX], file[64];
     char hint[128];
     uint32_t id = systole_target_id(target);
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[length < 0 ? 0 : length] = 0;
     snprintf(file, sizeof file, "systole_rtl_%s%08x.so", traced ? "trace_" : "", id);
     snprintf(hint, sizeof hint, "make rtl%s TARGET=%s", traced ? "-trace" : "",
              target->name[0] == 0 ? "FILE" : target->name);
     *accelerator = NULL;
     for (uint32_t i = 0; i < FOLDERS; i++) {
-        folder(i, program, name, sizeof name);
+        folder(i, name, sizeof name);
         snprintf(path, sizeof path, "%s/%s", name, file);
         if (name[0] == 0 || access(path, R_OK) != 0) {
             continue;

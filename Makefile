@@ -45,7 +45,7 @@ $(BUILD)/obj/bench/%: INCLUDES = $(INCLUDE_all)
 USB_CFLAGS = $(shell pkg-config --cflags libusb-1.0)
 FUSE_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags fuse3))
 PICTURE_LIBRARIES = $(shell pkg-config --libs lept)
-LIBRARIES := -lusb-1.0 -lfuse3 -ljansson -lm -ldl -lpthread -lstdc++
+LIBRARIES := -lusb-1.0 -lfuse3 -lusbredirparser -ljansson -lm -ldl -lpthread -lstdc++
 
 # hw_model/verilator_shim.cc belongs to the shared objects of rtl/, not to the binary.
 SOURCES := $(foreach f,$(filter-out cli,$(FOLDERS)),$(wildcard $(f)/*.c $(f)/*.cc))
@@ -84,7 +84,7 @@ help:
 
 # Debian's packages, installed when one is missing.
 PACKAGES := gcc g++ make pkg-config python3 verilator flatbuffers-compiler libflatbuffers-dev libjansson-dev \
-  libusb-1.0-0-dev libfuse3-dev check zlib1g-dev libleptonica-dev
+  libusb-1.0-0-dev libfuse3-dev libusbredirparser-dev check zlib1g-dev libleptonica-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 define INSTALL_PACKAGES
 missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
@@ -196,6 +196,20 @@ soak-address: $(SOAK)
 .PHONY: bench-usb
 bench-usb: $(BUILD)/bench/usb
 	@$<
+# The driver against Debian's own kernel, in QEMU without hardware support for it. BENCH=1 also measures.
+KERNEL_PACKAGES := qemu-system-x86 busybox-static cpio kmod xz-utils binutils
+FORWARDER := $(BUILD)/kernel/uevent_forwarder
+.PHONY: test-kernel test-kernel-run
+test-kernel: deps
+	@($(call INSTALL_PACKAGES,$(KERNEL_PACKAGES))) || echo "test-kernel: goes on without them"
+	@$(MAKE) --no-print-directory test-kernel-run
+test-kernel-run: $(SYSTOLE) $(FORWARDER) $(BUILD)/bench/usb
+	@SYSTOLE=$(SYSTOLE) FORWARDER=$(FORWARDER) BENCH_USB=$(BUILD)/bench/usb BENCH=$(BENCH) \
+	  tests/kernel/test_kernel.sh $(BUILD)/kernel
+$(FORWARDER): $(BUILD)/obj/tests/kernel/uevent_forwarder.c.o
+	@mkdir -p $(@D)
+	$(SAY) '  LINK $@'
+	$(AT)$(CC) $(LDFLAGS) -o $@ $^
 # The table of docs/faults.md.
 fault-table: $(SOAK)
 	@$(SOAK) table examples/digits/digits_int8.tflite

@@ -5,6 +5,7 @@
 // transfers of 1 MiB each way, several in flight. Medians of rounds. The program starts itself again as the bus's
 // client.
 //   usb [ROUNDS]
+//   usb client DEVICE [ROUNDS]     on a bus that is there already
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,16 @@
 #include "driver.h"
 #include "target.h"
 
-enum { TRANSFER = 1 << 20, DEPTH = 4, PER_ROUND = 64, ROUNDS = 9, MOST_ROUNDS = 1000, DEADLINE_S = 60, HEADER = 16 };
+enum {
+    TRANSFER = 1 << 20,
+    DEPTH = 4,
+    PER_ROUND = 64,
+    ROUNDS = 9,
+    MOST_ROUNDS = 1000,
+    DEADLINE_S = 60,
+    HEADER = 16,
+    SHORT_TRANSFERS = 200
+};
 
 #define TARGET "systole16"
 
@@ -23,6 +33,7 @@ static struct systole_usb_transfer transfers[DEPTH];
 static uint8_t *buffers[DEPTH], *request;
 static uint32_t completed;
 static bool failed;
+static const char *choice = "0"; // which device on the bus
 
 static double now_s(void) {
     struct timespec time;
@@ -100,7 +111,7 @@ static bool is_right(void) {
 static struct systole_driver *open_driver(const struct systole_target *target, const uint8_t *firmware, size_t size) {
     struct systole_diagnostic diagnostic = {"", "", ""};
     struct systole_driver *driver = NULL;
-    enum systole_status status = systole_libusb_open(0, &transport, &diagnostic);
+    enum systole_status status = systole_libusb_open_chosen(choice, &transport, &diagnostic);
     if (status == SYSTOLE_OK) {
         status = systole_driver_open(transport, target, firmware, size, NULL, &driver, &diagnostic);
     }
@@ -114,10 +125,47 @@ static struct systole_driver *open_driver(const struct systole_target *target, c
 static void detach(void) {
     size_t actual = 0;
     struct systole_diagnostic diagnostic;
-    if (systole_libusb_open(0, &transport, &diagnostic) == SYSTOLE_OK) {
+    if (systole_libusb_open_chosen(choice, &transport, &diagnostic) == SYSTOLE_OK) {
         (void)transport->functions->control(transport, 0x21, 0, 1000, 1, NULL, 0, 1000, &actual);
         (void)transport->functions->attach(transport, SYSTOLE_USB_BOOT_PRODUCT_ID, 1000);
         transport->functions->close(transport);
+    }
+}
+
+// Seconds of one short transfer of each kind, alone: a register read, and a frame of 64 bytes out.
+static double read_register(void) {
+    uint8_t value[8];
+    size_t actual = 0;
+    double start = now_s();
+    failed |=
+        transport->functions->control(transport, 0xc0, SYSTOLE_USB_REQUEST_READ_REGISTER, SYSTOLE_REGISTER_IDENTITY, 0,
+                                      value, sizeof value, 1000, &actual) != SYSTOLE_OK;
+    return now_s() - start;
+}
+
+static double send_short(void) {
+    struct systole_usb_transfer transfer;
+    uint8_t frame[64] = {0};
+    fill_header(frame, SYSTOLE_FRAME_WRITE, sizeof frame - HEADER);
+    double start = now_s();
+    completed = 0;
+    submit(&transfer, SYSTOLE_USB_ENDPOINT_BULK_OUT, frame, sizeof frame);
+    while (completed == 0 && !failed && now_s() < start + DEADLINE_S) {
+        transport->functions->poll(transport, 100);
+    }
+    failed |= completed != 1;
+    return now_s() - start;
+}
+
+static void print_latency(void) {
+    double reads[SHORT_TRANSFERS] = {0}, writes[SHORT_TRANSFERS] = {0};
+    for (uint32_t i = 0; i < SHORT_TRANSFERS && !failed; i++) {
+        reads[i] = read_register();
+        writes[i] = send_short();
+    }
+    if (!failed) {
+        printf("register read: median %.0f us; 64 bytes out: median %.0f us\n", 1e6 * median(reads, SHORT_TRANSFERS),
+               1e6 * median(writes, SHORT_TRANSFERS));
     }
 }
 
@@ -141,7 +189,7 @@ static int client(const struct systole_target *target, uint32_t rounds) {
     // The device stays an application; its streams are used without the driver.
     struct systole_diagnostic diagnostic;
     request = calloc(PER_ROUND, HEADER);
-    failed = failed || request == NULL || systole_libusb_open(0, &transport, &diagnostic) != SYSTOLE_OK;
+    failed = failed || request == NULL || systole_libusb_open_chosen(choice, &transport, &diagnostic) != SYSTOLE_OK;
     for (uint32_t i = 0; i < DEPTH && !failed; i++) {
         buffers[i] = calloc(1, TRANSFER);
         failed = buffers[i] == NULL;
@@ -159,6 +207,9 @@ static int client(const struct systole_target *target, uint32_t rounds) {
         }
         in[i] = failed ? 0 : move(true);
         failed = failed || !is_right();
+    }
+    if (!failed) {
+        print_latency();
     }
     if (failed) {
         (void)fprintf(stderr, "usb: error: a transfer failed or did not end\n");
@@ -178,11 +229,12 @@ int main(int argc, char **argv) {
     struct systole_target target;
     struct systole_accelerator *accelerator = NULL;
     bool is_client = argc > 2 && strcmp(argv[1], "client") == 0;
-    const char *text = is_client ? argv[2] : argc > 1 ? argv[1] : "9";
+    const char *text = is_client ? (argc > 3 ? argv[3] : "9") : argc > 1 ? argv[1] : "9";
     unsigned long rounds = strtoul(text, NULL, 10);
     rounds = rounds < 1 ? ROUNDS : rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
     enum systole_status status = systole_target_find(TARGET, &target, &diagnostic);
     if (status == SYSTOLE_OK && is_client) {
+        choice = argv[2];
         return client(&target, (uint32_t)rounds);
     }
     status = status == SYSTOLE_OK ? systole_functional_model_create(&target, 0, &accelerator, &diagnostic) : status;
@@ -192,7 +244,8 @@ int main(int argc, char **argv) {
         char self[] = "/proc/self/exe";
         char mode[] = "client";
         char number[16];
-        char *command[] = {self, mode, number, NULL};
+        char first[] = "0";
+        char *command[] = {self, mode, first, number, NULL};
         (void)snprintf(number, sizeof number, "%lu", rounds);
         status = systole_serve_fuse(device, command, &exit_status, &diagnostic);
         systole_usb_device_free(device);

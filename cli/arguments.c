@@ -41,6 +41,10 @@ static const struct {
     {CLI_SLURM, "slurm", 0, "FILE", "write a job array for Slurm instead of measuring"},
     {CLI_POINT, "point", 0, "N", "measure only that point, counted from 0"},
     {CLI_DUMP, "dump-passes", 0, "FILE", "what each pass of the compiler made"},
+    {CLI_LISTEN, "listen", 0, "HOST:PORT",
+     "where peers connect; default 127.0.0.1 and the protocol's own port; port 0: any"},
+    {CLI_SOCKET, "socket", 0, "PATH", "listen on a Unix socket instead"},
+    {CLI_DEVICES, "devices", 0, "N", "so many devices, with serial numbers of their own; default 1"},
     {CLI_FLOAT, "float", 0, NULL, "float32 instead of int8"},
 };
 #define OPTIONS (sizeof table / sizeof table[0])
@@ -150,7 +154,7 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
     }
     options[count++] = (struct option){"help", no_argument, NULL, 'h'};
     options[count] = (struct option){NULL, 0, NULL, 0};
-    *arguments = (struct cli_arguments){.device = "model", .seed = 1, .repeat = 1};
+    *arguments = (struct cli_arguments){.device = "model", .seed = 1, .repeat = 1, .devices = 1};
     *exit_status = 2;
     // What stands behind `--` belongs to another program and is not reordered.
     int mine = argc;
@@ -273,6 +277,19 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_DUMP:
             arguments->dump = optarg;
+            break;
+        case CLI_LISTEN:
+            arguments->listen = optarg;
+            break;
+        case CLI_SOCKET:
+            arguments->socket = optarg;
+            break;
+        case CLI_DEVICES:
+            if (!parse_number(optarg, 1, &arguments->devices) || arguments->devices > CLI_MAX_DEVICES) {
+                (void)cli_usage_error(command, "--devices wants a number from 1 to %d, not '%s'", CLI_MAX_DEVICES,
+                                      optarg);
+                return false;
+            }
             break;
         case CLI_FLOAT:
             arguments->is_float = true;

@@ -49,8 +49,12 @@ enum cli_option {
     CLI_SCALE = 1 << 19,
     CLI_DUMP_WAVES = 1 << 20,
     CLI_WAVES_COMMAND = 1 << 21,
+    CLI_LISTEN = 1 << 22,
+    CLI_SOCKET = 1 << 23,
+    CLI_DEVICES = 1 << 24,
 };
 #define CLI_MAX_INPUTS 64
+#define CLI_MAX_DEVICES 16
 #define CLI_MAX_CHANNELS 8
 // What a pixel means to the model: (pixel - mean) * scale, one number or one for each channel; counts 0: not given.
 struct cli_normalisation {
@@ -62,10 +66,11 @@ struct cli_arguments {
     int positional_count;
     char **rest; // behind `--`; NULL: none
     const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html, *slurm, *waves;
+    const char *listen, *socket;
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     struct cli_normalisation normalisation;
-    uint32_t seed, repeat, point, waves_segment, waves_command;
+    uint32_t seed, repeat, point, devices, waves_segment, waves_command;
     bool seed_given, point_given, waves_command_given, all_tensors, show_operations, is_float;
 };
 // False: the process ends now with *exit_status (help was printed, or the usage was wrong and said so).

@@ -76,6 +76,8 @@ struct systole_usb_device;
 struct systole_usb_device *systole_usb_device_create(struct systole_accelerator *accelerator,
                                                      const struct systole_target *target); // takes it over
 void systole_usb_device_free(struct systole_usb_device *device);
+// One of several on a bus: the serial number is the target's id in hexadecimal, with -NUMBER behind it from 2 on.
+void systole_usb_device_number(struct systole_usb_device *device, uint32_t number);
 // Makes it misbehave by a script (fault_injection.h), which it takes over; NULL: no longer. A control request may then
 // answer NAK: ask again, until the host's patience ends.
 struct systole_faults;
@@ -118,5 +120,19 @@ enum systole_status systole_in_process_open(struct systole_usb_device *device, c
 // namespace; *exit_status receives the command's. SYSTOLE_UNSUPPORTED where mounting is not permitted.
 enum systole_status systole_serve_fuse(struct systole_usb_device *device, char *const *command, int *exit_status,
                                        struct systole_diagnostic *diagnostic);
+// Devices on a socket until SIGINT or SIGTERM, which is success. listen: "HOST:PORT", "PORT" or (socket != NULL) a path
+// for a Unix socket; both NULL: the protocol's own port on 127.0.0.1. Nothing is encrypted and nobody asks who a peer is.
+// Prints `listening on ADDRESS` when peers may come. Fails with BAD_ARGUMENT where the address cannot be had.
+struct systole_listen_address {
+    const char *listen, *socket;
+};
+// For QEMU's device usb-redir; each connection is given the first device that is free.
+enum systole_status systole_serve_usbredir(struct systole_usb_device *const *devices, uint32_t count,
+                                           const struct systole_listen_address *address,
+                                           struct systole_diagnostic *diagnostic);
+// USB/IP: `usbip list -r HOST`, `usbip attach -r HOST -b 1-1`, the second device 1-2 and so on.
+enum systole_status systole_serve_usbip(struct systole_usb_device *const *devices, uint32_t count,
+                                        const struct systole_listen_address *address,
+                                        struct systole_diagnostic *diagnostic);
 
 #endif

@@ -246,7 +246,8 @@ static bool standard_request(struct systole_usb_device *device, const struct set
         case REQUEST_GET_STATUS:
             return get_status(device, setup, data, actual);
         case REQUEST_GET_DESCRIPTOR: {
-            size_t size = systole_usb_describe(device->application, device->target_id, (uint8_t)(setup->value >> 8),
+            struct systole_usb_identity identity = {device->target_id, device->number};
+            size_t size = systole_usb_describe(device->application, &identity, (uint8_t)(setup->value >> 8),
                                                (uint8_t)setup->value, bytes);
             return recipient <= RECIPIENT_INTERFACE && size != 0 && answer(setup, data, actual, bytes, size);
         }

@@ -113,8 +113,9 @@ static size_t describe_device(bool application, uint8_t *bytes) {
     return copy(bytes, descriptor, sizeof descriptor);
 }
 
-static size_t describe_string(bool application, uint32_t target_id, uint8_t index, uint8_t *bytes) {
-    char serial[9];
+static size_t describe_string(bool application, const struct systole_usb_identity *identity, uint8_t index,
+                              uint8_t *bytes) {
+    char serial[20];
     const char *text = NULL;
     size_t size = 0;
     switch (index) {
@@ -129,7 +130,11 @@ static size_t describe_string(bool application, uint32_t target_id, uint8_t inde
         text = application ? "Systole accelerator" : "Systole accelerator, boot";
         break;
     case 3:
-        snprintf(serial, sizeof serial, "%08x", target_id);
+        if (identity->number <= 1) {
+            (void)snprintf(serial, sizeof serial, "%08x", identity->target_id);
+        } else {
+            (void)snprintf(serial, sizeof serial, "%08x-%u", identity->target_id, identity->number);
+        }
         text = serial;
         break;
     default:
@@ -145,7 +150,7 @@ static size_t describe_string(bool application, uint32_t target_id, uint8_t inde
     return size;
 }
 
-size_t systole_usb_describe(bool application, uint32_t target_id, uint8_t type, uint8_t index,
+size_t systole_usb_describe(bool application, const struct systole_usb_identity *identity, uint8_t type, uint8_t index,
                             uint8_t bytes[SYSTOLE_USB_DESCRIPTOR_LIMIT]) {
     switch (type) {
     case SYSTOLE_USB_DESCRIPTOR_DEVICE:
@@ -157,7 +162,7 @@ size_t systole_usb_describe(bool application, uint32_t target_id, uint8_t type, 
         return application ? copy(bytes, application_configuration, sizeof application_configuration)
                            : copy(bytes, boot_configuration, sizeof boot_configuration);
     case SYSTOLE_USB_DESCRIPTOR_STRING:
-        return describe_string(application, target_id, index, bytes);
+        return describe_string(application, identity, index, bytes);
     case SYSTOLE_USB_DESCRIPTOR_BOS:
         return index != 0 ? 0 : copy(bytes, object_store, sizeof object_store);
     case SYSTOLE_USB_DESCRIPTOR_DFU: {

@@ -21,8 +21,12 @@ enum {
     SYSTOLE_USB_DESCRIPTOR_LIMIT = 256,
 };
 
+struct systole_usb_identity {
+    uint32_t target_id, number; // they make the serial number
+};
+
 // Writes one descriptor and returns its size; 0: there is none of that type and index.
-size_t systole_usb_describe(bool application, uint32_t target_id, uint8_t type, uint8_t index,
+size_t systole_usb_describe(bool application, const struct systole_usb_identity *identity, uint8_t type, uint8_t index,
                             uint8_t bytes[SYSTOLE_USB_DESCRIPTOR_LIMIT]);
 
 #endif

@@ -54,6 +54,10 @@ struct systole_usb_device *systole_usb_device_create(struct systole_accelerator 
     return device;
 }
 
+void systole_usb_device_number(struct systole_usb_device *device, uint32_t number) {
+    device->number = number;
+}
+
 void systole_usb_device_free(struct systole_usb_device *device) {
     if (device != NULL) {
         systole_faults_free(device->trouble.faults);
@@ -522,10 +526,10 @@ uint16_t systole_usb_product(const struct systole_usb_device *device) {
 }
 
 size_t systole_usb_descriptors(const struct systole_usb_device *device, uint8_t *bytes, size_t size) {
+    struct systole_usb_identity identity = {device->target_id, device->number};
     uint8_t all[2 * SYSTOLE_USB_DESCRIPTOR_LIMIT];
-    size_t total = systole_usb_describe(device->application, device->target_id, SYSTOLE_USB_DESCRIPTOR_DEVICE, 0, all);
-    total += systole_usb_describe(device->application, device->target_id, SYSTOLE_USB_DESCRIPTOR_CONFIGURATION, 0,
-                                  all + total);
+    size_t total = systole_usb_describe(device->application, &identity, SYSTOLE_USB_DESCRIPTOR_DEVICE, 0, all);
+    total += systole_usb_describe(device->application, &identity, SYSTOLE_USB_DESCRIPTOR_CONFIGURATION, 0, all + total);
     total = total < size ? total : size;
     memcpy(bytes, all, total);
     return total;

@@ -76,6 +76,7 @@ help:
 	@echo "make test-sanitized  the tests in C under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make test-slurm      a sweep as a job array under Debian's slurm-wlm"
 	@echo "make soak            long runs with faults; make fault-table: every fault, what the driver makes of it"
+	@echo "make test-kernel     the driver on Debian's own kernel in QEMU, over usbredir and USB/IP"
 	@echo "make fuzz            every fuzzer for FUZZ_SECONDS (600) under the same sanitisers; make fuzz-smoke: 5 s each"
 	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
 	@echo "make fuzz-models SECONDS=N [SEED=S]  random graphs, CPU against model and RTL"
@@ -245,11 +246,11 @@ $(BUILD)/libfuzzed.a: $(FUZZED)
 	$(AT)ar rcs $@ $^
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.c.o $(BUILD)/libfuzzed.a
 	$(SAY) '  LINK $@'
-	$(AT)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ -ljansson -lm -lpthread
-WRITE_CORPUS := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random_program sample_program testing)
+	$(AT)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ -lusbredirparser -ljansson -lm -lpthread
+WRITE_CORPUS := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random_program remote_host sample_program testing)
 $(BUILD)/write_corpus: $(BUILD)/obj/tests/fuzz/write_corpus.c.o $(WRITE_CORPUS) $(BUILD)/libfuzzed.a
 	$(SAY) '  LINK $@'
-	$(AT)$(CXX) $(LDFLAGS) -o $@ $^ -ljansson -lm -lpthread $(shell pkg-config --libs check)
+	$(AT)$(CXX) $(LDFLAGS) -o $@ $^ -lusbredirparser -ljansson -lm -lpthread $(shell pkg-config --libs check)
 
 # Random graphs, CPU against model and RTL, from a seed on; those that differ are left in build/fuzz_models.
 .PHONY: fuzz-models fuzz-models-run

@@ -11,6 +11,7 @@
 #include "compiler.h"
 #include "driver.h"
 #include "random_program.h"
+#include "remote_host.h"
 #include "sample_program.h"
 #include "steps.h"
 #include "testing.h"
@@ -294,6 +295,42 @@ static void write_usb(void) {
     write_file("usb", "faults", steps, steps_size);
 }
 
+// ---- Whole conversations with the bus servers.
+static void write_conversation(const struct systole_bus_protocol *protocol) {
+    static struct remote_host host;
+    static const uint8_t nonsense[16] = {1};
+    struct systole_target target = steps_target();
+    struct systole_byte_queue record = {NULL, 0, 0, 0, false};
+    struct systole_accelerator *accelerator = NULL;
+    ck_assert_int_eq(systole_functional_model_create(&target, 0, &accelerator, NULL), SYSTOLE_OK);
+    struct systole_usb_port port = {.device = systole_usb_device_create(accelerator, &target)};
+    struct systole_bus bus = {&port, 1};
+    struct systole_frame_header question = {SYSTOLE_FRAME_MAGIC, SYSTOLE_FRAME_READ, 0, 9, 4, 32};
+    // So few bytes at once that the device keeps up; all messages of USB/IP end on such a boundary.
+    systole_byte_queue_append(&record, "\4", 1);
+    host.record = &record;
+    ck_assert(remote_open(&host, protocol, &bus));
+    (void)remote_ask(&host, 0x80, 6, 0x0100, 0, 18, NULL);
+    remote_load_firmware(&host, &target);
+    write_file(protocol->name, "firmware", record.bytes + record.start, record.count);
+    remote_watch_interrupt(&host);
+    remote_cancel(&host, remote_transfer(&host, SYSTOLE_USB_ENDPOINT_BULK_IN, NULL, 1024));
+    (void)remote_transfer(&host, SYSTOLE_USB_ENDPOINT_BULK_OUT, (const uint8_t *)&question, sizeof question);
+    (void)remote_transfer(&host, SYSTOLE_USB_ENDPOINT_BULK_IN, NULL, 1024);
+    (void)remote_transfer(&host, SYSTOLE_USB_ENDPOINT_BULK_OUT, nonsense, sizeof nonsense);
+    write_file(protocol->name, "application", record.bytes + record.start, record.count);
+    remote_close(&host);
+    systole_usb_device_free(port.device);
+    systole_byte_queue_free(&record);
+}
+
+static void write_bus_servers(void) {
+    static const uint8_t list[] = {0, 0x01, 0x11, 0x80, 0x05, 0, 0, 0, 0};
+    write_conversation(&systole_usbredir_protocol);
+    write_conversation(&systole_usbip_protocol);
+    write_file("usbip", "list", list, sizeof list);
+}
+
 // The builders of tests/support assert, which needs a test around them.
 START_TEST(corpus) {
     write_networks();
@@ -301,6 +338,7 @@ START_TEST(corpus) {
     write_sample();
     write_frames();
     write_usb();
+    write_bus_servers();
 }
 END_TEST
 

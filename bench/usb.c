@@ -247,7 +247,7 @@ int main(int argc, char **argv) {
         char first[] = "0";
         char *command[] = {self, mode, first, number, NULL};
         (void)snprintf(number, sizeof number, "%lu", rounds);
-        status = systole_serve_fuse(device, command, &exit_status, &diagnostic);
+        status = systole_serve_fuse(&device, 1, command, &exit_status, &diagnostic);
         systole_usb_device_free(device);
     }
     if (status != SYSTOLE_OK) {

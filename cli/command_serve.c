@@ -20,7 +20,7 @@ static enum systole_status serve(enum way way, struct systole_usb_device *const 
     case USBIP:
         return systole_serve_usbip(devices, arguments->devices, &address, diagnostic);
     default:
-        return systole_serve_fuse(devices[0], arguments->rest, exit_status, diagnostic);
+        return systole_serve_fuse(devices, arguments->devices, arguments->rest, exit_status, diagnostic);
     }
 }
 

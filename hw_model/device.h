@@ -60,8 +60,9 @@ bool systole_execute_command(const struct systole_target *target, const struct s
                              const struct systole_region_window windows[SYSTOLE_REGIONS], uint8_t *memory,
                              uint32_t *error, uint32_t *detail);
 
-// Loads systole_rtl_TARGETID.so (8 hex digits) from $SYSTOLE_RTL_PATH, else from where a build or an installation has it,
-// seen from the binary or the shared library, and creates the accelerator. Not there: SYSTOLE_UNSUPPORTED with the hint `make rtl TARGET=FILE`.
+// Loads systole_rtl_TARGETID.so (8 hex digits) from $SYSTOLE_RTL_PATH, else from where a build or an installation has
+// it, seen from the binary or the shared library, and creates the accelerator. Not there: SYSTOLE_UNSUPPORTED with the
+// hint `make rtl TARGET=FILE`.
 enum systole_status systole_rtl_create(const struct systole_target *target, struct systole_accelerator **accelerator,
                                        struct systole_diagnostic *diagnostic);
 
@@ -116,13 +117,13 @@ struct systole_accelerator *systole_usb_accelerator(struct systole_usb_device *d
 enum systole_status systole_in_process_open(struct systole_usb_device *device, const char *name,
                                             struct systole_transport **transport,
                                             struct systole_diagnostic *diagnostic);
-// Runs `command` (argv, NULL-terminated) with the device on its USB bus through FUSE on /dev/bus/usb in a private
-// namespace; *exit_status receives the command's. SYSTOLE_UNSUPPORTED where mounting is not permitted.
-enum systole_status systole_serve_fuse(struct systole_usb_device *device, char *const *command, int *exit_status,
-                                       struct systole_diagnostic *diagnostic);
+// Runs `command` (argv, NULL-terminated) with 1 to 16 devices on its USB bus through FUSE on /dev/bus/usb in a private
+// namespace, at 1-1, 1-2 and so on; *exit_status receives the command's. UNSUPPORTED where mounting is not permitted.
+enum systole_status systole_serve_fuse(struct systole_usb_device *const *devices, uint32_t count, char *const *command,
+                                       int *exit_status, struct systole_diagnostic *diagnostic);
 // Devices on a socket until SIGINT or SIGTERM, which is success. listen: "HOST:PORT", "PORT" or (socket != NULL) a path
-// for a Unix socket; both NULL: the protocol's own port on 127.0.0.1. Nothing is encrypted and nobody asks who a peer is.
-// Prints `listening on ADDRESS` when peers may come. Fails with BAD_ARGUMENT where the address cannot be had.
+// for a Unix socket; both NULL: the protocol's own port on 127.0.0.1. Nothing is encrypted and nobody asks who a peer
+// is. Prints `listening on ADDRESS` when peers may come. Fails with BAD_ARGUMENT where the address cannot be had.
 struct systole_listen_address {
     const char *listen, *socket;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// The device on a virtual USB bus: a FUSE file system at /dev/bus/usb, whose one file answers the ioctls of usbfs, for
-// a command that runs in the same private namespaces. The kernel hands over the ioctl's number, its argument and the
+// Devices on a virtual USB bus: a FUSE file system at /dev/bus/usb, whose files answer the ioctls of usbfs, for a
+// command that runs in the same private namespaces. The kernel hands over the ioctl's number, its argument and the
 // caller; the memory that the argument points to is read and written through the caller's process.
 //
 // A server process of its own enters the namespaces, so that nothing of them is left in the caller. It is one loop:
@@ -44,18 +44,24 @@ struct outcome {
     int exit_status;
 };
 
-struct server {
+// A device at its port; numbers and whether it is plugged in are the bus's.
+struct port {
     struct systole_usb_device *device;
     struct systole_usbfs *usbfs;
+};
+
+struct server {
+    struct port ports[SYSTOLE_VIRTUAL_BUS_PORTS];
+    uint32_t count;
     struct systole_virtual_bus bus;
     struct fuse_session *session;
     struct open_file *files;
     bool mounted;
-    bool plugged;
 };
 
 struct open_file {
     struct open_file *next;
+    const struct port *port;
     struct systole_usbfs_file *usbfs;
     struct fuse_pollhandle *waiter; // who waits for events, or NULL
     short told;                     // the events at that time
@@ -67,22 +73,35 @@ static struct server *server_of(fuse_req_t request) {
     return fuse_req_userdata(request);
 }
 
-static fuse_ino_t device_node(const struct server *server) {
-    return FIRST_DEVICE_NODE + server->bus.device_number;
+// The port whose device a node is; NULL: it is none, or gone.
+static struct port *port_of(struct server *server, fuse_ino_t node) {
+    for (uint32_t i = 0; i < server->count; i++) {
+        unsigned number = server->bus.device_numbers[i];
+        if (number != 0 && node == FIRST_DEVICE_NODE + number) {
+            return &server->ports[i];
+        }
+    }
+    return NULL;
 }
 
-static bool node_exists(const struct server *server, fuse_ino_t node) {
-    return node == ROOT_NODE || node == BUS_NODE || (server->plugged && node == device_node(server));
+static bool node_exists(struct server *server, fuse_ino_t node) {
+    return node == ROOT_NODE || node == BUS_NODE || port_of(server, node) != NULL;
 }
 
-// The one entry of a folder.
-static fuse_ino_t child_of(const struct server *server, fuse_ino_t folder, char name[NAME_BYTES]) {
+// The i-th entry of a folder; 0: there are no more.
+static fuse_ino_t child_of(const struct server *server, fuse_ino_t folder, uint32_t index, char name[NAME_BYTES]) {
     if (folder == ROOT_NODE) {
         (void)snprintf(name, NAME_BYTES, "%03u", SYSTOLE_VIRTUAL_BUS_NUMBER);
-        return BUS_NODE;
+        return index == 0 ? BUS_NODE : 0;
     }
-    (void)snprintf(name, NAME_BYTES, "%03u", server->bus.device_number % 1000);
-    return device_node(server);
+    for (uint32_t i = 0; folder == BUS_NODE && i < server->count; i++) {
+        unsigned number = server->bus.device_numbers[i];
+        if (number != 0 && index-- == 0) {
+            (void)snprintf(name, NAME_BYTES, "%03u", number % 1000);
+            return FIRST_DEVICE_NODE + number;
+        }
+    }
+    return 0;
 }
 
 static struct stat attributes(fuse_ino_t node) {
@@ -95,13 +114,16 @@ static struct stat attributes(fuse_ino_t node) {
 
 static void lookup(fuse_req_t request, fuse_ino_t parent, const char *name) {
     struct server *server = server_of(request);
-    char only[NAME_BYTES];
-    if ((parent != ROOT_NODE && parent != BUS_NODE) || (parent == BUS_NODE && !server->plugged) ||
-        strcmp(name, (child_of(server, parent, only), only)) != 0) {
+    struct fuse_entry_param entry = {.ino = 0};
+    char child[NAME_BYTES];
+    uint32_t index = 0;
+    do {
+        entry.ino = child_of(server, parent, index++, child);
+    } while (entry.ino != 0 && strcmp(name, child) != 0);
+    if (entry.ino == 0) {
         (void)fuse_reply_err(request, ENOENT);
         return;
     }
-    struct fuse_entry_param entry = {.ino = child_of(server, parent, only)};
     entry.attr = attributes(entry.ino);
     (void)fuse_reply_entry(request, &entry);
 }
@@ -118,29 +140,36 @@ static void get_attributes(fuse_req_t request, fuse_ino_t node, struct fuse_file
 
 static void read_folder(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *info) {
     (void)info;
-    char buffer[256];
+    char buffer[1024];
     char name[NAME_BYTES];
-    size_t used = 0;
-    if (offset == 0 && (node == ROOT_NODE || server_of(request)->plugged)) {
-        struct stat status = attributes(child_of(server_of(request), node, name));
-        used = fuse_add_direntry(request, buffer, sizeof buffer, name, &status, 1);
+    size_t used = 0, limit = size < sizeof buffer ? size : sizeof buffer;
+    for (uint32_t index = (uint32_t)offset; offset >= 0; index++) {
+        fuse_ino_t child = child_of(server_of(request), node, index, name);
+        struct stat status = attributes(child);
+        size_t wanted = child == 0 ? 0 : fuse_add_direntry(request, NULL, 0, name, NULL, 0);
+        if (child == 0 || used + wanted > limit) {
+            break;
+        }
+        used += fuse_add_direntry(request, buffer + used, limit - used, name, &status, (off_t)index + 1);
     }
-    (void)fuse_reply_buf(request, buffer, used < size ? used : 0);
+    (void)fuse_reply_buf(request, buffer, used);
 }
 
 static void open_device(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *info) {
     struct server *server = server_of(request);
+    struct port *port = port_of(server, node);
     struct open_file *file = NULL;
     int error = 0;
-    if (!server->plugged || node != device_node(server)) {
+    if (port == NULL) {
         error = node == ROOT_NODE || node == BUS_NODE ? EISDIR : ENODEV;
         goto failed;
     }
     file = calloc(1, sizeof *file);
-    if (file == NULL || (file->usbfs = systole_usbfs_open(server->usbfs)) == NULL) {
+    if (file == NULL || (file->usbfs = systole_usbfs_open(port->usbfs)) == NULL) {
         error = ENOMEM;
         goto failed;
     }
+    file->port = port;
     file->next = server->files;
     server->files = file;
     info->fh = (uint64_t)(uintptr_t)file;
@@ -178,9 +207,8 @@ static void release_device(fuse_req_t request, fuse_ino_t node, struct fuse_file
 // A device file reads as its descriptors.
 static void read_device(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *info) {
     (void)node;
-    (void)info;
     uint8_t bytes[1024];
-    size_t total = systole_usb_descriptors(server_of(request)->device, bytes, sizeof bytes);
+    size_t total = systole_usb_descriptors(file_of(info)->port->device, bytes, sizeof bytes);
     size_t start = offset < 0 || (size_t)offset > total ? total : (size_t)offset;
     (void)fuse_reply_buf(request, (const char *)bytes + start, total - start < size ? total - start : size);
 }
@@ -345,20 +373,24 @@ static bool has_ended(pid_t child, int *exit_status) {
     return true;
 }
 
-static enum systole_status plug(struct server *server, struct systole_diagnostic *diagnostic) {
-    server->plugged = systole_usb_device_present(server->device);
-    return server->plugged ? systole_virtual_bus_plug(&server->bus, server->device, diagnostic) : SYSTOLE_OK;
+static enum systole_status plug(struct server *server, uint32_t port, struct systole_diagnostic *diagnostic) {
+    const struct systole_usb_device *device = server->ports[port].device;
+    return systole_usb_device_present(device) ? systole_virtual_bus_plug(&server->bus, port, device, diagnostic)
+                                              : SYSTOLE_OK;
 }
 
 // A device that became another one is unplugged and plugged in again; one that was pulled out comes back later.
 static enum systole_status notice_reenumeration(struct server *server, struct systole_diagnostic *diagnostic) {
-    if (!systole_usbfs_reenumerated(server->usbfs)) {
-        return SYSTOLE_OK;
+    enum systole_status status = SYSTOLE_OK;
+    for (uint32_t i = 0; i < server->count && status == SYSTOLE_OK; i++) {
+        if (systole_usbfs_reenumerated(server->ports[i].usbfs)) {
+            if (server->bus.device_numbers[i] != 0) {
+                systole_virtual_bus_unplug(&server->bus, i);
+            }
+            status = plug(server, i, diagnostic);
+        }
     }
-    if (server->plugged) {
-        systole_virtual_bus_unplug(&server->bus);
-    }
-    return plug(server, diagnostic);
+    return status;
 }
 
 static int64_t now_ns(void) {
@@ -367,14 +399,22 @@ static int64_t now_ns(void) {
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-// Lets the device work until a transfer is complete, it has nothing to do or its turn is over; false: it was idle.
-static bool run_turn(struct server *server) {
+// Lets a device work until a transfer is complete, it has nothing to do or its turn is over; false: it was idle.
+static bool run_turn(const struct port *port) {
     int64_t end = now_ns() + TURN_NS;
-    bool completed = systole_usbfs_move(server->usbfs);
+    bool completed = systole_usbfs_move(port->usbfs);
     bool busy = completed;
-    while (!completed && now_ns() < end && systole_usb_device_run(server->device)) {
+    while (!completed && now_ns() < end && systole_usb_device_run(port->device)) {
         busy = true;
-        completed = systole_usbfs_move(server->usbfs);
+        completed = systole_usbfs_move(port->usbfs);
+    }
+    return busy;
+}
+
+static bool run_turns(const struct server *server) {
+    bool busy = false;
+    for (uint32_t i = 0; i < server->count; i++) {
+        busy = run_turn(&server->ports[i]) || busy;
     }
     return busy;
 }
@@ -387,7 +427,7 @@ static enum systole_status serve(struct server *server, pid_t child, int *exit_s
     uint32_t turns = 0;
     int told = 0; // signal that was passed on
     while (!ended && !abandoned && status == SYSTOLE_OK) {
-        bool busy = run_turn(server);
+        bool busy = run_turns(server);
         struct pollfd request = {.fd = fuse_session_fd(server->session), .events = POLLIN};
         int ready = 0;
         status = notice_reenumeration(server, diagnostic);
@@ -417,8 +457,22 @@ static enum systole_status serve(struct server *server, pid_t child, int *exit_s
     return status;
 }
 
-static void run_server(struct systole_usb_device *device, char *const *command, struct outcome *outcome) {
-    struct server server = {.device = device};
+static enum systole_status plug_all(struct server *server, struct systole_usb_device *const *devices, uint32_t count,
+                                    struct systole_diagnostic *diagnostic) {
+    enum systole_status status = SYSTOLE_OK;
+    for (uint32_t i = 0; i < count && status == SYSTOLE_OK; i++) {
+        server->ports[i] = (struct port){devices[i], systole_usbfs_create(devices[i])};
+        server->count = i + 1;
+        status = server->ports[i].usbfs != NULL
+                     ? plug(server, i, diagnostic)
+                     : systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, "", "", "no memory for a USB bus");
+    }
+    return status;
+}
+
+static void run_server(struct systole_usb_device *const *devices, uint32_t count, char *const *command,
+                       struct outcome *outcome) {
+    struct server server = {.count = 0};
     pid_t child = -1;
     (void)signal(SIGINT, SIG_IGN); // the command has it, too, and decides
     (void)signal(SIGQUIT, SIG_IGN);
@@ -429,14 +483,9 @@ static void run_server(struct systole_usb_device *device, char *const *command, 
     if (outcome->status != SYSTOLE_OK) {
         goto done;
     }
-    server.usbfs = systole_usbfs_create(device);
-    if (server.usbfs == NULL) {
-        outcome->status = systole_fail(&outcome->diagnostic, SYSTOLE_OUT_OF_MEMORY, "", "", "no memory for a USB bus");
-        goto done;
-    }
     outcome->status = mount_bus(&server, &outcome->diagnostic);
     if (outcome->status == SYSTOLE_OK) {
-        outcome->status = plug(&server, &outcome->diagnostic);
+        outcome->status = plug_all(&server, devices, count, &outcome->diagnostic);
     }
     if (outcome->status != SYSTOLE_OK) {
         goto done;
@@ -451,7 +500,9 @@ static void run_server(struct systole_usb_device *device, char *const *command, 
     outcome->status = serve(&server, child, &outcome->exit_status, &outcome->diagnostic);
 done:
     unmount_bus(&server);
-    systole_usbfs_free(server.usbfs);
+    for (uint32_t i = 0; i < server.count; i++) {
+        systole_usbfs_free(server.ports[i].usbfs);
+    }
     systole_virtual_bus_leave(&server.bus);
 }
 
@@ -465,8 +516,8 @@ static void pass_on(int signal) {
     }
 }
 
-enum systole_status systole_serve_fuse(struct systole_usb_device *device, char *const *command, int *exit_status,
-                                       struct systole_diagnostic *diagnostic) {
+enum systole_status systole_serve_fuse(struct systole_usb_device *const *devices, uint32_t count, char *const *command,
+                                       int *exit_status, struct systole_diagnostic *diagnostic) {
     enum systole_status status = SYSTOLE_OK;
     int state = 0;
     struct sigaction saved[2];
@@ -476,6 +527,10 @@ enum systole_status systole_serve_fuse(struct systole_usb_device *device, char *
     if (command == NULL || command[0] == NULL) {
         return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, "", "give a program and its arguments behind --",
                             "no command to run on the virtual USB bus");
+    }
+    if (count == 0 || count > SYSTOLE_VIRTUAL_BUS_PORTS) {
+        return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, "", "", "%u devices on a USB bus of %d ports", count,
+                            SYSTOLE_VIRTUAL_BUS_PORTS);
     }
     struct outcome *outcome = mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (outcome == MAP_FAILED) {
@@ -489,7 +544,7 @@ enum systole_status systole_serve_fuse(struct systole_usb_device *device, char *
         (void)signal(SIGUSR1, note_abandoned);
         (void)prctl(PR_SET_PDEATHSIG, SIGUSR1);
         if (getppid() == parent) {
-            run_server(device, command, outcome);
+            run_server(devices, count, command, outcome);
         }
         _exit(0);
     }

@@ -18,8 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEVICE_FOLDER "/sys/devices/usb1/1-1"
-#define DEVICE_LINK "/sys/bus/usb/devices/1-1"
+#define DEVICE_FOLDER "/sys/devices/usb1"
+#define LINK_FOLDER "/sys/bus/usb/devices"
+#define LARGEST_NUMBER 127u
 #define BUS_FOLDER "/dev/bus"
 #define UDEV_GROUP 2u
 #define USB_MAJOR 189u
@@ -82,11 +83,11 @@ static bool unshare_all(void) {
 }
 
 static enum systole_status make_tree(struct systole_virtual_bus *bus, struct systole_diagnostic *diagnostic) {
-    static const char *const sysfs[] = {"/sys/devices", "/sys/devices/usb1",    DEVICE_FOLDER, "/sys/bus",
-                                        "/sys/bus/usb", "/sys/bus/usb/devices", "/sys/class",  NULL};
+    static const char *const sysfs[] = {"/sys/devices", DEVICE_FOLDER, "/sys/bus", "/sys/bus/usb",
+                                        LINK_FOLDER,    "/sys/class",  NULL};
     static const char *const run[] = {"/run/udev", "/run/udev/data", NULL};
     static const char *const usb[] = {SYSTOLE_VIRTUAL_BUS_FOLDER, NULL};
-    if (!mount_empty("/sys") || !make_folders(sysfs) || symlink("../../../bus/usb", DEVICE_FOLDER "/subsystem") != 0) {
+    if (!mount_empty("/sys") || !make_folders(sysfs)) {
         return fail(diagnostic, "replace the folder", "/sys");
     }
     if (!mount_empty(is_folder("/run/udev") ? "/run/udev" : "/run") || !make_folders(run) ||
@@ -104,7 +105,7 @@ static enum systole_status make_tree(struct systole_virtual_bus *bus, struct sys
 }
 
 enum systole_status systole_virtual_bus_enter(struct systole_virtual_bus *bus, struct systole_diagnostic *diagnostic) {
-    *bus = (struct systole_virtual_bus){.announcements = -1, .device_number = 1};
+    *bus = (struct systole_virtual_bus){.announcements = -1, .last_number = 1};
     if (!unshare_all()) {
         return fail(diagnostic, "make namespaces", "");
     }
@@ -133,45 +134,93 @@ void systole_virtual_bus_leave(struct systole_virtual_bus *bus) {
 // ---- Plugging.
 
 // Strings with their zeros, one behind the other. Nobody may be listening; that is no error.
-static void announce(struct systole_virtual_bus *bus, const char *action) {
+static void announce(struct systole_virtual_bus *bus, unsigned port, const char *action) {
     char message[512];
     struct sockaddr_nl group = {.nl_family = AF_NETLINK, .nl_groups = UDEV_GROUP};
-    unsigned number = bus->device_number;
+    unsigned number = bus->device_numbers[port];
     int length =
         snprintf(message, sizeof message,
-                 "%s@/devices/usb1/1-1%cACTION=%s%cDEVPATH=/devices/usb1/1-1%cSUBSYSTEM=usb%c"
+                 "%s@/devices/usb1/1-%u%cACTION=%s%cDEVPATH=/devices/usb1/1-%u%cSUBSYSTEM=usb%c"
                  "DEVTYPE=usb_device%cDEVNAME=bus/usb/%03u/%03u%cBUSNUM=%03u%cDEVNUM=%03u%cMAJOR=%u%cMINOR=%u%c"
                  "SEQNUM=%u%c",
-                 action, 0, action, 0, 0, 0, 0, SYSTOLE_VIRTUAL_BUS_NUMBER, number, 0, SYSTOLE_VIRTUAL_BUS_NUMBER, 0,
-                 number, 0, USB_MAJOR, 0, number - 1, 0, ++bus->sequence, 0);
+                 action, port + 1, 0, action, 0, port + 1, 0, 0, 0, SYSTOLE_VIRTUAL_BUS_NUMBER, number, 0,
+                 SYSTOLE_VIRTUAL_BUS_NUMBER, 0, number, 0, USB_MAJOR, 0, number - 1, 0, ++bus->sequence, 0);
     (void)sendto(bus->announcements, message, (size_t)length, 0, (const struct sockaddr *)&group, sizeof group);
 }
 
-enum systole_status systole_virtual_bus_plug(struct systole_virtual_bus *bus, const struct systole_usb_device *device,
+static bool is_taken(const struct systole_virtual_bus *bus, unsigned number) {
+    for (unsigned port = 0; port < SYSTOLE_VIRTUAL_BUS_PORTS; port++) {
+        if (bus->device_numbers[port] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned next_number(struct systole_virtual_bus *bus) {
+    do { // 1 is the root hub's
+        bus->last_number = bus->last_number == LARGEST_NUMBER ? 2 : bus->last_number + 1;
+    } while (is_taken(bus, bus->last_number));
+    return bus->last_number;
+}
+
+// An attribute of the device at a port.
+static bool write_attribute(unsigned port, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool write_attribute(unsigned port, const char *name, const char *format, ...) {
+    char path[128], text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    (void)snprintf(path, sizeof path, DEVICE_FOLDER "/1-%u/%s", port + 1, name);
+    return length >= 0 && (size_t)length < sizeof text && write_file(path, text, (size_t)length);
+}
+
+// The folder with its link to the bus stays when the device goes; so does nothing that anybody looks at.
+static bool make_device_folder(unsigned port) {
+    char path[128];
+    (void)snprintf(path, sizeof path, DEVICE_FOLDER "/1-%u", port + 1);
+    if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+        return false;
+    }
+    (void)snprintf(path, sizeof path, DEVICE_FOLDER "/1-%u/subsystem", port + 1);
+    return symlink("../../../bus/usb", path) == 0 || errno == EEXIST;
+}
+
+enum systole_status systole_virtual_bus_plug(struct systole_virtual_bus *bus, unsigned port,
+                                             const struct systole_usb_device *device,
                                              struct systole_diagnostic *diagnostic) {
     uint8_t descriptors[1024];
+    char path[128], target[128];
     size_t size = systole_usb_descriptors(device, descriptors, sizeof descriptors);
-    unsigned number = ++bus->device_number;
+    unsigned number = bus->device_numbers[port] = next_number(bus);
+    (void)snprintf(path, sizeof path, DEVICE_FOLDER "/1-%u/descriptors", port + 1);
     bool written =
-        write_file(DEVICE_FOLDER "/descriptors", descriptors, size) &&
-        write_text(DEVICE_FOLDER "/busnum", "%u\n", SYSTOLE_VIRTUAL_BUS_NUMBER) &&
-        write_text(DEVICE_FOLDER "/devnum", "%u\n", number) && write_text(DEVICE_FOLDER "/speed", "5000\n") &&
-        write_text(DEVICE_FOLDER "/bConfigurationValue", "1\n") &&
-        write_text(DEVICE_FOLDER "/bNumConfigurations", "1\n") &&
-        write_text(DEVICE_FOLDER "/idVendor", "%04x\n", SYSTOLE_USB_VENDOR_ID) &&
-        write_text(DEVICE_FOLDER "/idProduct", "%04x\n", systole_usb_product(device)) &&
-        write_text(DEVICE_FOLDER "/manufacturer", "Systole\n") && write_text(DEVICE_FOLDER "/product", "Systole\n") &&
-        write_text(DEVICE_FOLDER "/uevent",
-                   "MAJOR=%u\nMINOR=%u\nDEVNAME=bus/usb/%03u/%03u\nDEVTYPE=usb_device\nBUSNUM=%03u\nDEVNUM=%03u\n",
-                   USB_MAJOR, number - 1, SYSTOLE_VIRTUAL_BUS_NUMBER, number, SYSTOLE_VIRTUAL_BUS_NUMBER, number);
-    if (!written || (symlink("../../../devices/usb1/1-1", DEVICE_LINK) != 0 && errno != EEXIST)) {
+        make_device_folder(port) && write_file(path, descriptors, size) &&
+        write_attribute(port, "busnum", "%u\n", SYSTOLE_VIRTUAL_BUS_NUMBER) &&
+        write_attribute(port, "devnum", "%u\n", number) && write_attribute(port, "speed", "5000\n") &&
+        write_attribute(port, "bConfigurationValue", "1\n") && write_attribute(port, "bNumConfigurations", "1\n") &&
+        write_attribute(port, "idVendor", "%04x\n", SYSTOLE_USB_VENDOR_ID) &&
+        write_attribute(port, "idProduct", "%04x\n", systole_usb_product(device)) &&
+        write_attribute(port, "manufacturer", "Systole\n") && write_attribute(port, "product", "Systole\n") &&
+        write_attribute(port, "uevent",
+                        "MAJOR=%u\nMINOR=%u\nDEVNAME=bus/usb/%03u/%03u\nDEVTYPE=usb_device\nBUSNUM=%03u\n"
+                        "DEVNUM=%03u\n",
+                        USB_MAJOR, number - 1, SYSTOLE_VIRTUAL_BUS_NUMBER, number, SYSTOLE_VIRTUAL_BUS_NUMBER, number);
+    (void)snprintf(path, sizeof path, LINK_FOLDER "/1-%u", port + 1);
+    (void)snprintf(target, sizeof target, "../../../devices/usb1/1-%u", port + 1);
+    if (!written || (symlink(target, path) != 0 && errno != EEXIST)) {
         return fail(diagnostic, "describe the device", DEVICE_FOLDER);
     }
-    announce(bus, "add");
+    announce(bus, port, "add");
     return SYSTOLE_OK;
 }
 
-void systole_virtual_bus_unplug(struct systole_virtual_bus *bus) {
-    (void)unlink(DEVICE_LINK);
-    announce(bus, "remove");
+void systole_virtual_bus_unplug(struct systole_virtual_bus *bus, unsigned port) {
+    char path[128];
+    (void)snprintf(path, sizeof path, LINK_FOLDER "/1-%u", port + 1);
+    (void)unlink(path);
+    announce(bus, port, "remove");
+    bus->device_numbers[port] = 0;
 }

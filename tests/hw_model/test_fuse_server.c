@@ -253,7 +253,7 @@ static enum systole_status serve(char *const *command, int *exit_status, struct 
     ck_assert_int_eq(systole_functional_model_create(&systole_presets[0], 0, &accelerator, NULL), SYSTOLE_OK);
     struct systole_usb_device *device = systole_usb_device_create(accelerator, &systole_presets[0]);
     ck_assert_ptr_nonnull(device);
-    enum systole_status status = systole_serve_fuse(device, command, exit_status, diagnostic);
+    enum systole_status status = systole_serve_fuse(&device, 1, command, exit_status, diagnostic);
     systole_usb_device_free(device);
     return status;
 }

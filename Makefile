@@ -166,9 +166,10 @@ test-run: $(SYSTOLE) library $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
 
 # With the large networks of the zoo, every model on RTL, and waves.
 test-all: export SYSTOLE_TEST_ALL = 1
+test-all: TEST_LIMIT = 3000
 test-all: deps
 	@$(MAKE) --no-print-directory rtl-trace
-	@$(MAKE) --no-print-directory test-run
+	@$(MAKE) --no-print-directory TEST_LIMIT=$(TEST_LIMIT) test-run
 
 # A sweep as a job array on a node of Slurm that the test sets up for itself.
 SLURM_PACKAGES := slurm-wlm munge
@@ -232,8 +233,9 @@ FUZZ_SECONDS ?= 600
 FUZZ_PACKAGES := clang libclang-rt-dev
 FUZZ := BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ OPTIMISE=-O1 SANITIZE=fuzzer-no-link,address,undefined
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZED := $(filter-out $(BUILD)/obj/graph/zoo/% %/usbfs.c.o %/fuse_server.c.o %/virtual_bus.c.o %/rtl_loader.c.o \
-  %/libusb_transport.c.o,$(OBJECTS))
+FUZZED := $(filter-out $(BUILD)/obj/graph/zoo/% %/fuse_server.c.o %/virtual_bus.c.o,$(OBJECTS))
+# Readers of the command's files, and what builds graphs for tests; a fuzzer takes of these what it needs.
+FUZZED_CLI := $(patsubst %,$(BUILD)/obj/cli/%.c.o,npy input_values inputs picture chart files subject sweep_study sweep_results)
 FUZZ_JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 .PHONY: fuzz fuzz-smoke fuzz-build
 fuzz fuzz-smoke: deps
@@ -244,13 +246,17 @@ fuzz-build: $(FUZZERS) $(BUILD)/write_corpus
 $(BUILD)/libfuzzed.a: $(FUZZED)
 	@rm -f $@
 	$(AT)ar rcs $@ $^
-$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.c.o $(BUILD)/libfuzzed.a
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.c.o $(BUILD)/libfuzz_support.a $(BUILD)/libfuzzed.a
 	$(SAY) '  LINK $@'
-	$(AT)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ -lusbredirparser -ljansson -lm -lpthread
-WRITE_CORPUS := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random_program remote_host sample_program testing)
-$(BUILD)/write_corpus: $(BUILD)/obj/tests/fuzz/write_corpus.c.o $(WRITE_CORPUS) $(BUILD)/libfuzzed.a
+	$(AT)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(FUZZ_LIBRARIES)
+FUZZ_LIBRARIES = -lusbredirparser -ljansson -lusb-1.0 -ldl -lm -lpthread $(PICTURE_LIBRARIES) $(shell pkg-config --libs check)
+FUZZ_SUPPORT := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random_program remote_host sample_program testing)
+$(BUILD)/libfuzz_support.a: $(FUZZED_CLI) $(FUZZ_SUPPORT)
+	@rm -f $@
+	$(AT)ar rcs $@ $^
+$(BUILD)/write_corpus: $(BUILD)/obj/tests/fuzz/write_corpus.c.o $(BUILD)/libfuzz_support.a $(BUILD)/libfuzzed.a
 	$(SAY) '  LINK $@'
-	$(AT)$(CXX) $(LDFLAGS) -o $@ $^ -lusbredirparser -ljansson -lm -lpthread $(shell pkg-config --libs check)
+	$(AT)$(CXX) $(LDFLAGS) -o $@ $^ $(FUZZ_LIBRARIES)
 
 # Random graphs, CPU against model and RTL, from a seed on; those that differ are left in build/fuzz_models.
 .PHONY: fuzz-models fuzz-models-run

@@ -38,12 +38,18 @@ bool sweep_results_append(int file, const char *line) {
     return good;
 }
 
-static bool has_line(const char *text, const char *key) {
+// Zeros may be among the lines, where a disk lost what was written.
+static bool has_line(const uint8_t *text, size_t size, const char *key) {
     size_t length = strlen(key);
-    for (const char *at = text; at != NULL && *at != '\0'; at = strchr(at, '\n'), at = at != NULL ? at + 1 : NULL) {
-        if (strncmp(at, key, length) == 0) {
+    for (size_t at = 0; size - at >= length;) {
+        const uint8_t *end = memchr(text + at, '\n', size - at);
+        if (memcmp(text + at, key, length) == 0) {
             return true;
         }
+        if (end == NULL) {
+            return false;
+        }
+        at = (size_t)(end - text) + 1;
     }
     return false;
 }
@@ -53,6 +59,7 @@ enum systole_status sweep_results_open(const char *path, const struct sweep_stud
     enum systole_status status = SYSTOLE_OK;
     uint8_t *bytes = NULL;
     size_t size = 0, whole = 0;
+    memset(done, 0, study->point_count * sizeof *done);
     *file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (*file < 0 || !set_lock(*file, F_WRLCK)) {
         return systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "check the folder", "cannot be written: %s",
@@ -90,7 +97,7 @@ enum systole_status sweep_results_open(const char *path, const struct sweep_stud
         char key[SWEEP_LINE];
         sweep_study_point(study, i, &point);
         sweep_point_key(study, &point, key);
-        done[i] = has_line((const char *)bytes, key);
+        done[i] = has_line(bytes, whole, key);
     }
 done:
     free(bytes);

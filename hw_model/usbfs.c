@@ -33,11 +33,11 @@ struct urb {
     struct urb *next;
     struct systole_usbfs_file *file;
     uint64_t address; // in the client
-    struct usbdevfs_urb user;
     uint8_t *buffer;
-    size_t size;   // of the buffer
-    size_t moved;  // of its data
-    size_t offset; // where the data begin: behind the setup packet of a control transfer
+    size_t size;              // of the buffer
+    size_t moved;             // of its data
+    size_t offset;            // where the data begin: behind the setup packet of a control transfer
+    struct usbdevfs_urb user; // last: it ends with room for isochronous packets, of which there are none
 };
 
 struct systole_usbfs_file {

@@ -30,6 +30,15 @@ enum usb_step_kind {
     USB_STEP_KINDS,
 };
 
+enum usbfs_step_kind { // each: file:1 behind the kind
+    USBFS_STEP_IOCTL,  // request:1, place:2, its structure
+    USBFS_STEP_FILL,   // place:2, size:2, bytes
+    USBFS_STEP_OPEN,
+    USBFS_STEP_CLOSE,
+    USBFS_STEP_RUN,
+    USBFS_STEP_KINDS,
+};
+
 // Small enough to make one for each input.
 static inline struct systole_target steps_target(void) {
     struct systole_target target = systole_presets[0];

@@ -331,6 +331,167 @@ static void write_bus_servers(void) {
     write_file("usbip", "list", list, sizeof list);
 }
 
+// ---- A client of the bus.
+static void put_usbfs(enum usbfs_step_kind kind, uint32_t file) {
+    put_number(kind, 1);
+    put_number(file, 1);
+}
+
+// Requests by their number in the harness's table.
+static void put_request(uint32_t request, uint32_t place) {
+    put_usbfs(USBFS_STEP_IOCTL, 0);
+    put_number(request, 1);
+    put_number(place, 2);
+}
+
+static void put_value(uint32_t request, uint32_t value) {
+    put_request(request, 256);
+    put_number(4, 1);
+    put_number(value, 4);
+}
+
+static void put_client_control(uint8_t type, uint8_t request, uint32_t value, uint32_t length, uint32_t data) {
+    put_request(1, 512);
+    put_number(type, 1);
+    put_number(request, 1);
+    put_number(value, 2);
+    put_number(0, 2);
+    put_number(length, 2);
+    put_number(data, 3);
+}
+
+static void put_urb(uint8_t type, uint8_t endpoint, uint32_t buffer, uint32_t length, uint32_t place) {
+    put_request(0, place);
+    put_number(type, 1);
+    put_number(endpoint, 1);
+    put_number(0, 1);
+    put_number(buffer, 3);
+    put_number(length, 2);
+}
+
+static void write_usbfs(void) {
+    enum { CONTROL = 2, BULK = 3, REAP = 2, CLAIM = 5 };
+    static const uint8_t setup[] = {0x80, 6, 0, 1, 0, 0, 18, 0};
+    struct systole_target target = steps_target();
+    uint8_t *image = NULL;
+    size_t size = 0;
+    steps_size = 0;
+    for (uint32_t request = 2; request < 18; request++) {
+        put_value(request, 0);
+    }
+    put_client_control(0x80, 6, 0x100, 18, 4096);
+    put_usbfs(USBFS_STEP_FILL, 0);
+    put_number(8192, 2);
+    put_number(sizeof setup, 2);
+    put(setup, sizeof setup);
+    put_urb(CONTROL, 0, 8192, 26, 1024);
+    put_value(REAP, 0);
+    put_usbfs(USBFS_STEP_OPEN, 1);
+    put_usbfs(USBFS_STEP_CLOSE, 0);
+    write_file("usbfs", "boot", steps, steps_size);
+
+    steps_size = 0;
+    if (systole_firmware_build(&target, &image, &size) == SYSTOLE_OK) {
+        put_usbfs(USBFS_STEP_FILL, 0);
+        put_number(4096, 2);
+        put_number((uint32_t)size, 2);
+        put(image, size);
+        uint32_t block = 0;
+        for (size_t at = 0; at < size; at += 1024, block++) {
+            put_client_control(0x21, 1, block, (uint32_t)(size - at < 1024 ? size - at : 1024), 4096 + (uint32_t)at);
+            put_client_control(0xa1, 3, 0, 6, 128);
+        }
+        put_client_control(0x21, 1, block, 0, 0);
+        put_client_control(0xa1, 3, 0, 6, 128);
+    }
+    free(image);
+    put_usbfs(USBFS_STEP_CLOSE, 0);
+    put_usbfs(USBFS_STEP_OPEN, 0);
+    put_value(CLAIM, 0);
+    put_urb(BULK, 0x81, 16384, 1024, 1024);
+    put_urb(BULK, 0x01, 32768, 16, 1152);
+    put_urb(BULK, 0x82, 20480, 1024, 1280);
+    for (uint32_t i = 0; i < 3; i++) {
+        put_usbfs(USBFS_STEP_RUN, 0);
+        put_value(REAP, 0);
+    }
+    put_request(4, 1024); // discard
+    put_number(0, 1);
+    put_value(REAP, 0);
+    write_file("usbfs", "application", steps, steps_size);
+}
+
+// ---- .npy files behind the bytes that choose the tensor.
+static void write_npy(void) {
+    static const struct {
+        const char *name, *header;
+        uint8_t choice[3], version;
+        size_t bytes;
+    } all[] = {
+        {"bytes", "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 1, 3), }", {0, 4 + 5 + 30, 9}, 1, 6},
+        {"floats", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 3)}\n", {0, 4 + 5 + 30, 1}, 2, 24},
+        {"same", "{\"descr\": \"<i2\", \"fortran_order\": True, \"shape\": (3L,)}", {2, 4 + 30, 1}, 3, 6},
+        {"scalar", "{'shape': (), 'descr': '<f4', 'fortran_order': False}", {6, 0, 0}, 1, 4},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        uint32_t length = (uint32_t)strlen(all[i].header);
+        steps_size = 0;
+        put(all[i].choice, sizeof all[i].choice);
+        put("\x93NUMPY", 6);
+        put_number(all[i].version, 1);
+        put_number(0, 1);
+        put_number(length, all[i].version == 1 ? 2 : 4);
+        put(all[i].header, length);
+        for (size_t k = 0; k < all[i].bytes; k++) {
+            put_number(63, 1);
+        }
+        write_file("npy", all[i].name, steps, steps_size);
+    }
+}
+
+static void write_studies(void) {
+    static const char *const all[] = {
+        "{\"models\": [\"a.tflite\", \"/b.tflite\"], \"rows\": [8, 16], \"taps\": 3, \"device\": \"rtl\"}",
+        "{\"models\": [\"m\"], \"target\": \"systole32\", \"scratchpad_bytes\": [262144, 1048576], \"cores\": 1}",
+        ("{\"models\": [\"m\"], \"banks\": [16, 32], \"accumulators\": [256], \"weight_port_rows\": [2, 4], "
+         "\"link_millibytes_per_cycle\": [400, 800], \"clock_hz\": [500000000]}"),
+    };
+    static const char csv[] =
+        "model,device,cores,rows,taps,scratchpad_bytes,banks,accumulators,weight_port_rows,link_millibytes_per_cycle,"
+        "clock_hz,status,cycles,predicted,macs,utilization,cpu_operators,resident,detail\n"
+        "m,model,1,32,3,262144,16,512,4,800,500000000,ok,1,1,1,1,0,1,\nm,model,1,3";
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        char name[32];
+        steps_size = 0;
+        put(all[i], strlen(all[i]));
+        if (i == 1) {
+            put_number(0, 1);
+            put(csv, sizeof csv - 1);
+        }
+        (void)snprintf(name, sizeof name, "study_%zu", i);
+        write_file("study", name, steps, steps_size);
+    }
+}
+
+// ---- Instructions to a device that lies: nothing, then one of each kind after some truths.
+static void write_lies(void) {
+    write_file("driver", "honest", "", 0);
+    write_file("driver", "traced", "\0", 1);
+    for (uint32_t truths = 0; truths < 40; truths += 3) {
+        for (uint32_t what = 3; what < 8; what++) {
+            char name[32];
+            steps_size = 0;
+            for (uint32_t i = 0; i < truths; i++) {
+                put_number(0, 1);
+            }
+            put_number(what, 1);
+            put("\2\4\0\1\20\0\200\1\0\7", 10);
+            (void)snprintf(name, sizeof name, "lie_%u_%u", truths, what);
+            write_file("driver", name, steps, steps_size);
+        }
+    }
+}
+
 // The builders of tests/support assert, which needs a test around them.
 START_TEST(corpus) {
     write_networks();
@@ -339,6 +500,10 @@ START_TEST(corpus) {
     write_frames();
     write_usb();
     write_bus_servers();
+    write_usbfs();
+    write_npy();
+    write_studies();
+    write_lies();
 }
 END_TEST
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "movement.h"
 #include "spill.h"
 #include "target.h"
 
@@ -53,41 +54,39 @@ static uint32_t best_cut(const struct compilation *c, const struct segment_plan 
     return best;
 }
 
-// Moves know no stripes: each must fit by itself, and leaves the others to the stripes. True: the passes begin again.
-static bool cut_around_moves(struct compilation *c, const struct segment_plan *segment) {
-    uint32_t count = segment->operation_count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (c->operations[segment->operations[i]].kind != OPERATION_MOVE) {
-            continue;
-        }
-        uint32_t index = segment->operations[i];
-        c->again = true;
-        if (count == 1) {
-            uint64_t words = 0;
-            for (uint32_t s = 0; s < segment->storage_count; s++) {
-                words += segment->storages[s].words;
-            }
-            c->evictions[index] = (struct eviction){"scratchpad", c->graph->operators[index].outputs[0], (int64_t)words,
-                                                    systole_target_words(c->target)};
-        } else {
-            c->cut_before[segment->operations[i > 0 ? i : 1]] = true;
+// Parameters of moves are always resident. Those that take much of the scratchpad should not keep others from running
+// in stripes: the operator becomes a segment of its own. False: there is none.
+static bool cut_around_parameters(struct compilation *c, const struct segment_plan *segment) {
+    uint64_t most = systole_target_words(c->target) / 16;
+    uint32_t position = UINT32_MAX;
+    for (uint32_t i = 0; i < segment->operation_count && segment->operation_count > 1; i++) {
+        uint64_t words = movement_place_parameters(c, &c->operations[segment->operations[i]], 0);
+        if (words > most) {
+            most = words;
+            position = i;
         }
     }
-    return c->again;
+    if (position == UINT32_MAX) {
+        return false;
+    }
+    c->cut_before[segment->operations[position]] = true;
+    if (position + 1 < segment->operation_count) {
+        c->cut_before[segment->operations[position + 1]] = true;
+    }
+    return true;
 }
 
 // A segment that does not fit either is cut in the middle; an operator of which no row fits goes to the CPU.
 static enum systole_status probe(struct compilation *c, struct segment_plan *segment) {
     uint32_t culprit = SPILL_NONE;
     uint64_t needed = 0;
-    if (cut_around_moves(c, segment)) {
-        return SYSTOLE_OK;
-    }
     enum systole_status status = spill_probe(c, segment, &culprit, &needed);
     if (status != SYSTOLE_OK || segment->fits) {
         return status;
     }
-    if (culprit == SPILL_NONE && segment->operation_count > 1) {
+    if (culprit != SPILL_NONE && cut_around_parameters(c, segment)) {
+        // again without it
+    } else if (culprit == SPILL_NONE && segment->operation_count > 1) {
         c->cut_before[segment->operations[best_cut(c, segment)]] = true;
     } else {
         uint32_t index = segment->operations[culprit != SPILL_NONE ? culprit : 0];

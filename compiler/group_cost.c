@@ -5,6 +5,7 @@
 // found by bisection: the more there are, the less memory they take.
 #include "group_cost.h"
 
+#include "movement.h"
 #include "target.h"
 
 #define HEIGHTS 40u        // of stripes, that are tried
@@ -67,10 +68,15 @@ static uint64_t most(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-static void add_work(const struct planner *p, const struct operation *o, uint64_t rows, uint64_t units[3]) {
+// Rows r0 .. r1-1 of the output.
+static void add_work(const struct planner *p, const struct operation *o, uint32_t r0, uint32_t r1, uint64_t units[3]) {
     const struct systole_target *t = p->c->target;
     const struct window *w = &o->window;
-    uint64_t pixels = rows * w->output_width, tiles = ir_divide_up(w->output_channels, t->columns);
+    if (o->kind == OPERATION_MOVE) {
+        movement_add_work(p->c, o, r0, r1, units);
+        return;
+    }
+    uint64_t pixels = (uint64_t)(r1 - r0) * w->output_width, tiles = ir_divide_up(w->output_channels, t->columns);
     if (o->kind == OPERATION_CONV) {
         units[0] += tiles * o->reduction_tiles * most(pixels, o->tile_rows / t->weight_port_rows);
     } else if (ir_is_window(o->kind)) {
@@ -153,14 +159,17 @@ static void measure(const struct planner *p, uint32_t first, uint32_t last, bool
         const struct spill_operation *op = spilled_at(p, i);
         const struct stripe_rows *out = stripe_find(shape, op->storages[op->input_count]);
         for (uint32_t s = 0; s < shape->stripes; s++) {
-            uint32_t rows = out->hi[s] - stripe_before(out->hi, s);
-            if (rows > 0) {
-                add_work(p, op->operation, rows, g->units);
-                g->pieces++;
+            uint32_t before = stripe_before(out->hi, s), r0 = op->can_cut ? before : 0;
+            uint32_t r1 = op->can_cut || op->operation->kind != OPERATION_MOVE ? out->hi[s] : UINT32_MAX;
+            if (out->hi[s] > before) {
+                add_work(p, op->operation, r0, r1, g->units);
+                g->pieces += op->operation->kind == OPERATION_MOVE
+                                 ? movement_stripe_pieces(p->c, op->operation, i, r0, r1, NULL)
+                             : shape->stripes == 1 ? 4
+                                                   : 1;
             }
         }
     }
-    g->pieces = shape->stripes == 1 ? 4 * (last - first) : g->pieces;
 }
 
 // Stripes for the k-th height that is tried; 0: there are no more.

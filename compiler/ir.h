@@ -120,7 +120,8 @@ struct operation {
     uint32_t table_count;
     struct move *moves; // of a move, in order
     struct lane_map *lane_maps;
-    uint32_t move_count, lane_map_count;
+    struct blend *blends;
+    uint32_t move_count, lane_map_count, blend_count;
     int32_t fill;                // what moves fill with
     struct extents *temporaries; // of a move: one an output, one an input; channels 0: not used
     int32_t first_temporary;     // tensor number of the first (below -1)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // Operators that only move data: a map from output elements to input elements (movement_map.c), cut into moves, each of
-// which is one command or several stripes of one (movement_plan.c), and their commands (movement_emit.c).
+// which is one command or several stripes of one (movement_plan.c), and their commands (movement_emit.c). Where the
+// maps do not fit, movement_stripe.c says what a stripe of the output takes.
 #ifndef SYSTOLE_MOVEMENT_H
 #define SYSTOLE_MOVEMENT_H
 
@@ -16,7 +17,7 @@ enum move_kind {
     MOVE_COPY,  // words as they are, or through a table
     MOVE_FILL,  // one value
     MOVE_LANES, // channels to other lanes: a convolution whose weights are ones and zeros
-    MOVE_BLEND, // a weighted sum of up to two rows and two columns: a depthwise convolution
+    MOVE_BLEND, // a weighted sum of up to two rows and some columns: a depthwise convolution
     MOVE_MERGE, // the larger of result and temporary: brings together what several MOVE_LANES made
 };
 
@@ -29,10 +30,11 @@ struct lane_map {
     uint32_t parameter_offset;
 };
 
+// What a MOVE_BLEND weighs with, one set of rows x columns taps for each output tile of its command.
 struct blend {
-    uint32_t rows, columns, row_pixels; // taps; pixels from a row of the source to the next
-    uint8_t weights[4];                 // their sum is 2 << shift
-    uint32_t shift, parameter_offset;
+    uint32_t rows, columns, tiles;
+    uint8_t *weights, *shifts; // a tile's weights sum to 1 << shift
+    uint32_t parameter_offset;
 };
 
 // Rows x columns x tiles of words. Pixels of the source are counted linearly over its tensor.
@@ -46,14 +48,17 @@ struct move {
     int32_t value;                                         // MOVE_FILL
     int32_t table;                                         // MOVE_COPY; -1: none
     uint32_t lanes;                                        // MOVE_LANES: which lane_map
-    struct blend blend;
-    bool is_final; // after it the box of the output is complete
+    uint32_t blend;                                        // MOVE_BLEND: which blend
+    uint32_t phases; // MOVE_BLEND: above 1, the command's output tiles are as many neighbouring columns
+    bool is_final;   // after it the box of the output is complete
 };
 
 uint32_t movement_data_input(const struct systole_operator *op);
 // Cuts the operation's map into moves. *possible false: it cannot be, or takes too many.
 // The same for RESIZE_BILINEAR (resize.c), into the operation's `moves`; resize_copies: it only copies pixels.
 bool resize_copies(const struct compilation *c, const struct systole_operator *op);
+// Whether the definition in float32 (uint8) rounds nothing before the end.
+bool resize_is_exact(const struct compilation *c, const struct systole_operator *op);
 bool resize_plan(struct compilation *c, struct operation *operation);
 enum systole_status movement_plan(struct compilation *c, struct operation *operation, bool *possible);
 // One source an element of an output. False: the operator cannot be expressed so.
@@ -62,6 +67,20 @@ bool movement_map(const struct compilation *c, uint32_t operator_index, uint32_t
 // The pieces of all moves, in order; returns their number (pieces NULL: only that).
 uint32_t movement_pieces(const struct compilation *c, const struct operation *o, uint32_t position,
                          struct piece *pieces);
+// Columns of a piece of a move.
+uint32_t movement_piece_columns(const struct compilation *c, const struct move *move);
+// Stripes (movement_stripe.c). Whether all that is moved from `from` (as in struct move) lies in rows of `width`
+// pixels.
+bool movement_keeps_rows(const struct operation *o, int32_t from, uint32_t width);
+// Rows of an input of that width that rows r0 .. r1-1 of the output need; none: 0 to 0.
+void movement_needs(const struct operation *o, uint32_t input, uint32_t width, uint32_t r0, uint32_t r1, uint32_t *lo,
+                    uint32_t *hi);
+// The pieces that write those rows, in order; returns their number (pieces NULL: only that).
+uint32_t movement_stripe_pieces(const struct compilation *c, const struct operation *o, uint32_t position, uint32_t r0,
+                                uint32_t r1, struct piece *pieces);
+// Adds their cycles on the array, the depthwise and the element-wise unit.
+void movement_add_work(const struct compilation *c, const struct operation *o, uint32_t r0, uint32_t r1,
+                       uint64_t units[3]);
 // Tables and lane maps: their offsets from `words` on (returns the words behind), and their bytes.
 uint64_t movement_place_parameters(const struct compilation *c, struct operation *o, uint64_t words);
 void movement_put_parameters(const struct compilation *c, const struct operation *o, uint8_t *parameters);

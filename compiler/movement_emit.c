@@ -30,16 +30,19 @@ static uint32_t least(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
+uint32_t movement_piece_columns(const struct compilation *c, const struct move *move) {
+    bool accumulates = move->kind == MOVE_LANES;
+    return accumulates ? ir_divide_up(move->columns, ir_divide_up(move->columns, c->target->accumulators))
+                       : move->columns;
+}
+
 // Rows and columns of a piece of a move: a few stripes where there is much to do.
 static void cut(const struct compilation *c, const struct operation *o, const struct move *move, uint32_t *rows,
                 uint32_t *columns) {
     uint32_t words = move->rows * move->columns * move->tiles;
     uint32_t stripes = least(least(o->scheme.stripes, ir_divide_up(words, 256)), move->rows);
     *rows = ir_divide_up(move->rows, stripes > 0 ? stripes : 1);
-    *columns = move->columns;
-    if (move->kind == MOVE_LANES) {
-        *columns = ir_divide_up(move->columns, ir_divide_up(move->columns, c->target->accumulators));
-    }
+    *columns = movement_piece_columns(c, move);
 }
 
 uint32_t movement_pieces(const struct compilation *c, const struct operation *o, uint32_t position,
@@ -74,8 +77,8 @@ static uint32_t stream_words(const struct lane_map *map) {
     return IR_RECORD_WORDS + map->input_tiles * map->tile_rows;
 }
 
-static uint32_t blend_words(const struct compilation *c, const struct move *move) {
-    return ir_round_up(IR_RECORD_WORDS + move->blend.rows * move->blend.columns, c->target->weight_port_rows);
+static uint32_t blend_words(const struct compilation *c, const struct blend *blend) { // of a tile
+    return ir_round_up(IR_RECORD_WORDS + blend->rows * blend->columns, c->target->weight_port_rows);
 }
 
 uint64_t movement_place_parameters(const struct compilation *c, struct operation *o, uint64_t words) {
@@ -83,11 +86,9 @@ uint64_t movement_place_parameters(const struct compilation *c, struct operation
         o->tables[i].parameter_offset = (uint32_t)words;
         words += ir_round_up(256 / c->target->columns, c->target->weight_port_rows);
     }
-    for (uint32_t i = 0; i < o->move_count; i++) {
-        if (o->moves[i].kind == MOVE_BLEND) {
-            o->moves[i].blend.parameter_offset = (uint32_t)words;
-            words += (uint64_t)blend_words(c, &o->moves[i]) * o->moves[i].tiles;
-        }
+    for (uint32_t i = 0; i < o->blend_count; i++) {
+        o->blends[i].parameter_offset = (uint32_t)words;
+        words += (uint64_t)blend_words(c, &o->blends[i]) * o->blends[i].tiles;
     }
     for (uint32_t i = 0; i < o->lane_map_count; i++) {
         struct lane_map *map = &o->lane_maps[i];
@@ -120,24 +121,25 @@ static void put_lane_map(const struct compilation *c, const struct operation *o,
     }
 }
 
-static void put_blend(const struct compilation *c, const struct move *move, uint8_t *bytes) {
-    uint32_t columns = c->target->columns, taps = move->blend.rows * move->blend.columns;
-    for (uint32_t tile = 0; tile < move->tiles; tile++, bytes += (size_t)blend_words(c, move) * columns) {
+// A multiplier of 2^-shift and the least bit more: what lies between two numbers goes away from zero, and nothing else
+// comes so near to that (shift is at most 10, a sum below 2^18).
+static void put_blend(const struct compilation *c, const struct blend *blend, uint8_t *bytes) {
+    uint32_t columns = c->target->columns, taps = blend->rows * blend->columns;
+    for (uint32_t tile = 0; tile < blend->tiles; tile++, bytes += (size_t)blend_words(c, blend) * columns) {
+        uint32_t shift = blend->shifts[tile];
         for (uint32_t lane = 0; lane < columns; lane++) {
-            put_int32(bytes + 4 * (columns + lane), ONE);
-            put_int32(bytes + 4 * (2 * columns + lane), -(int32_t)move->blend.shift);
+            put_int32(bytes + 4 * (columns + lane), shift == 0 ? ONE : (int32_t)((UINT32_C(1) << (31 - shift)) + 1));
+            put_int32(bytes + 4 * (2 * columns + lane), shift == 0 ? 1 : 0);
             for (uint32_t tap = 0; tap < taps; tap++) {
-                bytes[(size_t)(IR_RECORD_WORDS + tap) * columns + lane] = move->blend.weights[tap];
+                bytes[(size_t)(IR_RECORD_WORDS + tap) * columns + lane] = blend->weights[tile * taps + tap];
             }
         }
     }
 }
 
 void movement_put_parameters(const struct compilation *c, const struct operation *o, uint8_t *parameters) {
-    for (uint32_t i = 0; i < o->move_count; i++) {
-        if (o->moves[i].kind == MOVE_BLEND) {
-            put_blend(c, &o->moves[i], parameters + (size_t)o->moves[i].blend.parameter_offset * c->target->columns);
-        }
+    for (uint32_t i = 0; i < o->blend_count; i++) {
+        put_blend(c, &o->blends[i], parameters + (size_t)o->blends[i].parameter_offset * c->target->columns);
     }
     for (uint32_t i = 0; i < o->table_count; i++) {
         memcpy(parameters + (size_t)o->tables[i].parameter_offset * c->target->columns, o->tables[i].bytes, 256);
@@ -158,10 +160,10 @@ static struct place source_place(const struct segment_plan *segment, const struc
                                  const struct piece *piece) {
     const struct move *move = piece->move;
     const struct storage *s = source_storage(segment, o, move);
-    const struct systole_placement *p = &s->placement; // rows without gaps between them
+    const struct systole_placement *p = &s->placement;
     uint32_t pixel = move->from_pixel + piece->y0 * move->from_row + piece->x0 * move->from_column;
-    return (struct place){p->address + move->from_tile * p->tile_stride + pixel * p->pixel_stride,
-                          move->from_row * p->pixel_stride, move->from_column * p->pixel_stride, p->tile_stride};
+    return (struct place){p->address + move->from_tile * p->tile_stride + ir_pixel_word(s, pixel),
+                          ir_pixel_stride(s, move->from_row), move->from_column * p->pixel_stride, p->tile_stride};
 }
 
 static struct place target_place(const struct storage *s, const struct piece *piece) {
@@ -211,19 +213,22 @@ static void emit_lanes(const struct compilation *c, const struct operation *o, c
     };
 }
 
-static void emit_blend(const struct operation *o, const struct piece *piece, const struct place *from,
-                       const struct place *to, struct systole_command *command) {
+static void emit_blend(const struct segment_plan *segment, const struct operation *o, const struct piece *piece,
+                       const struct place *from, const struct place *to, struct systole_command *command) {
     const struct move *move = piece->move;
-    const struct blend *blend = &move->blend;
+    const struct blend *blend = &o->blends[move->blend];
+    const struct storage *source = source_storage(segment, o, move);
     uint32_t height = piece->y1 - piece->y0, width = piece->x1 - piece->x0;
-    uint32_t stride_y = move->from_row / blend->row_pixels;
+    uint32_t stride_y = move->from_row / source->placement.width;
+    bool phases = move->phases > 1;
     command->header.opcode = SYSTOLE_OPCODE_DEPTHWISE;
     command->header.unit = SYSTOLE_UNIT_DEPTHWISE;
+    command->header.flags |= SYSTOLE_FLAG_WEIGHT_UNSIGNED;
     command->body.window = (struct systole_window){
         .input_address = from->address,
-        .input_row_stride = from->row / stride_y,
-        .input_tile_stride = from->tile,
-        .input_pixel_stride = (uint16_t)(from->column / move->from_column),
+        .input_row_stride = ir_pixel_stride(source, source->placement.width),
+        .input_tile_stride = phases ? 0 : from->tile,
+        .input_pixel_stride = (uint16_t)source->placement.pixel_stride,
         .input_height = (uint16_t)((height - 1) * stride_y + blend->rows),
         .input_width = (uint16_t)((width - 1) * move->from_column + blend->columns),
         .input_tiles = 1,
@@ -235,11 +240,11 @@ static void emit_blend(const struct operation *o, const struct piece *piece, con
         .dilation_x = 1,
         .output_address = to->address,
         .output_row_stride = to->row,
-        .output_tile_stride = to->tile,
+        .output_tile_stride = phases ? to->column / move->to_column : to->tile,
         .output_pixel_stride = (uint16_t)to->column,
         .output_height = (uint16_t)height,
         .output_width = (uint16_t)width,
-        .output_tiles = (uint16_t)move->tiles,
+        .output_tiles = (uint16_t)blend->tiles,
         .parameter_address = (uint32_t)SYSTOLE_REGION_PARAMETERS << 28 | blend->parameter_offset,
         .clamp_min = (int16_t)(o->output.is_unsigned ? 0 : -128),
         .clamp_max = (int16_t)(o->output.is_unsigned ? 255 : 127),
@@ -305,7 +310,7 @@ void movement_emit(const struct compilation *c, const struct segment_plan *segme
     if (move->kind == MOVE_LANES) {
         emit_lanes(c, o, piece, &from, &to, command);
     } else if (move->kind == MOVE_BLEND) {
-        emit_blend(o, piece, &from, &to, command);
+        emit_blend(segment, o, piece, &from, &to, command);
     } else {
         emit_words(segment, o, piece, &from, &to, command);
     }
@@ -318,8 +323,8 @@ void movement_emit(const struct compilation *c, const struct segment_plan *segme
         .c0 = move->to_tile * columns,
         .c1 = last < target->placement.channels ? last : target->placement.channels,
         .y_step = move->to_row,
-        .x_step = move->to_column,
+        .x_step = move->phases > 1 ? 1 : move->to_column,
     };
     info->y1 = info->y0 + (piece->y1 - piece->y0 - 1) * move->to_row + 1;
-    info->x1 = info->x0 + (piece->x1 - piece->x0 - 1) * move->to_column + 1;
+    info->x1 = info->x0 + (piece->x1 - piece->x0 - 1) * move->to_column + (move->phases > 1 ? move->phases : 1);
 }

@@ -407,10 +407,10 @@ static bool scales_differ(const struct compilation *c, const struct systole_oper
            find(f, op->outputs[0], 0, 0);
 }
 
-// uint8 is defined in float32 and truncated; only copies are the same there.
+// uint8 is defined in float32, whose roundings the device does not know.
 static bool resize_float(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     return op->code == SYSTOLE_OP_RESIZE_BILINEAR && tensor_of(c, op->outputs[0])->dtype == SYSTOLE_UINT8 &&
-           !resize_copies(c, op) && find(f, op->outputs[0], 0, 0);
+           !resize_copies(c, op) && !resize_is_exact(c, op) && find(f, op->outputs[0], 0, 0);
 }
 
 static bool arg_max(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
@@ -492,7 +492,8 @@ static const struct restriction table[] = {
      "quantise both per tensor"},
     {table_other, "table", "it is not a function of single bytes with known scales", "quantise it per tensor"},
     {concatenation_scales, "concatenation_scales", "inputs have other scales than the output", "quantise them alike"},
-    {resize_float, "resize_float", "bilinear interpolation of uint8 is defined in float32", "quantise to int8"},
+    {resize_float, "resize_float", "bilinear interpolation of uint8 is defined in float32, which rounds at this ratio",
+     "resize by a power of two or quantise to int8"},
     {scales_differ, "scales_differ", "input and output have different scales", "quantise them alike"},
     {mean_axes, "mean_axes", "the axes are not height and width, or too long", "reduce height and width"},
     {NULL, "movement", "it would be too many moves, or indices and shapes are not constant",

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "movement.h"
 #include "target.h"
 
 #define PLANS_TRIED 6u          // of which commands are made
@@ -115,6 +116,10 @@ static bool keeps_rows(const struct spill_operation *op, uint32_t k, const struc
     const struct operation *o = op->operation;
     const struct window *w = &o->window;
     bool window = ir_is_window(o->kind), is_output = k >= op->input_count;
+    if (o->kind == OPERATION_MOVE) { // what it writes it counts in rows; behind the outputs are temporaries
+        int32_t from = k < op->input_count ? (int32_t)k : op->temporaries[k - op->input_count];
+        return (k >= op->input_count && from >= 0) || movement_keeps_rows(o, from, q->width);
+    }
     if (!window && !stripe_is_elementwise(o)) {
         return false;
     }

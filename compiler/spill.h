@@ -13,7 +13,8 @@ struct spill_operation {
     const struct operation *operation;
     uint32_t *storages; // of its inputs in order, then of its outputs, then what it uses between them
     uint32_t input_count, output_count, storage_count;
-    bool can_cut; // rows of the output can be computed apart
+    int32_t *temporaries; // of a move: for each storage behind the inputs, its number in moves; outputs 0
+    bool can_cut;         // rows of the output can be computed apart
 };
 
 enum spill_home {

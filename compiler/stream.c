@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "movement.h"
 #include "target.h"
 
 #define BLOCK_PIXELS 48u // of a piece of a map that need not be cut
@@ -225,6 +226,33 @@ static uint32_t block_of(const struct stream *t, const struct operation *o) {
     return rows * w->output_width < load ? w->output_height : rows;
 }
 
+static struct view *views_of(struct stream *t, uint32_t position) {
+    const struct spill_operation *op = spilled_at(t, position);
+    struct view *views = ir_allocate(t->c, op->storage_count, sizeof *views);
+    for (uint32_t k = 0; k < op->storage_count && views != NULL; k++) {
+        views[k] = t->stripe[op->storages[k]];
+    }
+    t->failed = t->failed || views == NULL;
+    return views;
+}
+
+static void compute_moves(struct stream *t, uint32_t position, uint32_t r0, uint32_t r1) {
+    const struct operation *o = operation_at(t, position);
+    uint32_t count = movement_stripe_pieces(t->c, o, position, r0, r1, NULL);
+    struct piece *pieces = ir_allocate(t->c, count, sizeof *pieces);
+    struct draft draft = {.kind = DRAFT_COMPUTE, .operation = position, .parameters = SPILL_NONE};
+    draft.views = views_of(t, position);
+    if (pieces == NULL || draft.views == NULL) {
+        t->failed = true;
+        return;
+    }
+    (void)movement_stripe_pieces(t->c, o, position, r0, r1, pieces);
+    for (uint32_t i = 0; i < count; i++) {
+        draft.piece = pieces[i];
+        add_draft(t, &draft);
+    }
+}
+
 static void compute(struct stream *t, const struct spill_group *group, uint32_t position, uint32_t r0, uint32_t r1) {
     const struct operation *o = operation_at(t, position);
     uint32_t tiles = ir_divide_up(o->window.output_channels, t->c->target->columns), chunk = tiles;
@@ -232,16 +260,10 @@ static void compute(struct stream *t, const struct spill_group *group, uint32_t 
     bool holds = group->holds[position - group->first];
     struct draft draft = {.kind = DRAFT_COMPUTE, .operation = position, .parameters = SPILL_NONE};
     draft.piece.operation = position;
-    const struct spill_operation *op = spilled_at(t, position);
-    struct view *views = ir_allocate(t->c, op->storage_count, sizeof *views);
-    if (views == NULL) {
-        t->failed = true;
+    draft.views = views_of(t, position);
+    if (draft.views == NULL) {
         return;
     }
-    for (uint32_t k = 0; k < op->storage_count; k++) {
-        views[k] = t->stripe[op->storages[k]];
-    }
-    draft.views = views;
     if (group->stripes == 1) {
         block = block_of(t, o);
     }
@@ -298,7 +320,11 @@ static void draft_stripe(struct stream *t, const struct spill_group *group, cons
         }
         // What is not cut is computed whole; its images may lie otherwise than in rows.
         const struct window *w = &op->operation->window;
-        compute(t, group, i, op->can_cut ? before : 0, op->can_cut ? out->hi[s] : w->images * w->output_height);
+        if (op->operation->kind == OPERATION_MOVE) {
+            compute_moves(t, i, op->can_cut ? before : 0, op->can_cut ? out->hi[s] : UINT32_MAX);
+        } else {
+            compute(t, group, i, op->can_cut ? before : 0, op->can_cut ? out->hi[s] : w->images * w->output_height);
+        }
         for (uint32_t k = op->input_count; k < op->input_count + op->output_count; k++) {
             if (t->plan->homes[op->storages[k]] == HOME_HOST) {
                 move_rows(t, DRAFT_STORE, i, stripe_find(shape, op->storages[k]), s);

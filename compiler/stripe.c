@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "movement.h"
+
 // A map whose channel tiles lie one behind the other, as linear readers want it: rows of it are no run of words.
 static bool is_planar(const struct storage *storage) {
     return storage->placement.tile_stride > storage->placement.row_stride;
@@ -24,11 +26,20 @@ bool stripe_is_elementwise(const struct operation *o) {
 static bool can_cut(const struct segment_plan *segment, const struct spill_operation *op) {
     const struct operation *o = op->operation;
     const struct window *w = &o->window;
-    if (op->output_count != 1 || op->storage_count != op->input_count + 1 ||
-        (!ir_is_window(o->kind) && !stripe_is_elementwise(o))) {
+    if (op->output_count != 1 || op->storage_count != op->input_count + 1) {
         return false;
     }
     const struct storage *out = &segment->storages[op->storages[op->input_count]];
+    if (o->kind == OPERATION_MOVE) {
+        bool keeps = !is_planar(out);
+        for (uint32_t k = 0; k < op->input_count && keeps; k++) {
+            keeps = movement_keeps_rows(o, (int32_t)k, segment->storages[op->storages[k]].placement.width);
+        }
+        return keeps;
+    }
+    if (!ir_is_window(o->kind) && !stripe_is_elementwise(o)) {
+        return false;
+    }
     bool can = w->images * w->output_height == out->placement.height && w->output_width == out->placement.width;
     for (uint32_t k = 0; k < op->input_count && can; k++) {
         const struct storage *in = &segment->storages[op->storages[k]];
@@ -46,15 +57,26 @@ bool stripe_operations(struct compilation *c, struct segment_plan *segment) {
     for (uint32_t i = 0; i < segment->operation_count && segment->spill_operations != NULL; i++) {
         const struct operation *o = &c->operations[segment->operations[i]];
         struct spill_operation *op = &segment->spill_operations[i];
-        *op = (struct spill_operation){.operation = o, .input_count = o->input_count, .output_count = 1};
-        op->storages = ir_allocate(c, op->input_count + op->output_count, sizeof *op->storages);
-        if (op->storages == NULL) {
+        uint32_t outputs = ir_output_count(o), between = o->kind == OPERATION_MOVE ? outputs + o->input_count : 0;
+        *op = (struct spill_operation){.operation = o, .input_count = o->input_count, .output_count = outputs};
+        op->storages = ir_allocate(c, op->input_count + outputs + between, sizeof *op->storages);
+        op->temporaries = ir_allocate(c, outputs + between, sizeof *op->temporaries);
+        if (op->storages == NULL || op->temporaries == NULL) {
             return false;
         }
         for (uint32_t k = 0; k < o->input_count; k++) {
             op->storages[op->storage_count++] = ir_find_storage(segment, o->inputs[k].tensor);
         }
-        op->storages[op->storage_count++] = ir_find_storage(segment, o->output.tensor);
+        for (uint32_t k = 0; k < outputs; k++) {
+            op->storages[op->storage_count++] = ir_find_storage(segment, ir_output(o, k)->tensor);
+        }
+        for (uint32_t k = 0; k < between; k++) {
+            int32_t number = -1 - (int32_t)k;
+            if (o->temporaries[k].channels > 0) {
+                op->temporaries[op->storage_count - op->input_count] = number;
+                op->storages[op->storage_count++] = ir_find_storage(segment, ir_temporary_tensor(o, number));
+            }
+        }
         op->can_cut = can_cut(segment, op);
     }
     return segment->spill_operations != NULL;
@@ -75,6 +97,8 @@ void stripe_needs(const struct segment_plan *segment, const struct spill_operati
         *lo = *hi = 0;
     } else if (!op->can_cut) {
         return;
+    } else if (o->kind == OPERATION_MOVE) {
+        movement_needs(o, input, in->placement.width, r0, r1, lo, hi);
     } else if (ir_is_window(o->kind)) {
         int64_t height = w->input_height;
         uint32_t first = r0 / w->output_height, last = (r1 - 1) / w->output_height;
@@ -138,9 +162,9 @@ static void widen(const struct segment_plan *segment, const struct spill_operati
         stripe_needs(segment, op, input, 0, out->hi[s], &lo, &hi);
         hi = planar && hi > 0 ? segment->storages[in->storage].placement.height : hi;
         in->hi[s] = hi > in->hi[s] ? hi : in->hi[s];
-        uint32_t next = stripe_before(out->hi, s);
-        stripe_needs(segment, op, input, next, next + 1, &lo, &hi);
-        lo = planar ? 0 : lo;
+        uint32_t next = stripe_before(out->hi, s); // sources of moves may come in any order
+        stripe_needs(segment, op, input, next, op->operation->kind == OPERATION_MOVE ? height : next + 1, &lo, &hi);
+        lo = planar ? 0 : lo < hi ? lo : in->lo[s];
         in->lo[s] = lo < in->lo[s] ? lo : in->lo[s];
     }
 }

@@ -53,9 +53,10 @@ static bool is_in_parts(const struct systole_placement *p) {
     return p->address >> 28 >= SYSTOLE_REGION_HOST;
 }
 
-// The words that a command writes, as its box's pixels and channel tiles in order.
+// The words that a command writes, as its box's pixels and channel tiles in order. A box of one channel tile whose
+// command has several: they are `phases` columns side by side.
 struct walk {
-    uint32_t address, row_stride, tile_stride, pixel_stride, width;
+    uint32_t address, row_stride, tile_stride, pixel_stride, width, phases;
     bool matches; // as many pixels and tiles as the box
 };
 
@@ -66,20 +67,30 @@ static struct walk walk_of(const struct systole_command *command, const struct s
     struct walk walk = {.matches = false};
     if (format == SYSTOLE_FORMAT_WINDOW) {
         const struct systole_window *w = &command->body.window;
-        walk = (struct walk){w->output_address,      w->output_row_stride, w->output_tile_stride,
-                             w->output_pixel_stride, w->output_width,      false};
+        walk = (struct walk){w->output_address,
+                             w->output_row_stride,
+                             w->output_tile_stride,
+                             w->output_pixel_stride,
+                             w->output_width,
+                             1,
+                             false};
         height = w->output_height;
         tiles = w->output_tiles;
     } else if (format == SYSTOLE_FORMAT_ELEMENTWISE) {
         const struct systole_elementwise *e = &command->body.elementwise;
         walk = (struct walk){
-            e->output_address, e->output_row_stride, e->output_tile_stride, e->output_pixel_stride, e->width, false};
+            e->output_address, e->output_row_stride, e->output_tile_stride, e->output_pixel_stride, e->width, 1, false};
         height = e->height;
         tiles = e->tiles;
     }
-    uint64_t pixels = (uint64_t)(info->y1 - info->y0) * (info->x1 - info->x0);
-    walk.matches = pixels == (uint64_t)height * walk.width && info->c0 % columns == 0 &&
-                   (info->c1 - info->c0 + columns - 1) / columns == tiles && walk.address >> 28 < SYSTOLE_REGIONS;
+    uint64_t pixels = (uint64_t)systole_box_rows(info) * systole_box_columns(info);
+    uint32_t box_tiles = (info->c1 - info->c0 + columns - 1) / columns;
+    if (box_tiles == 1 && tiles > 1 && systole_box_columns(info) == (uint64_t)walk.width * tiles) {
+        walk.phases = tiles;
+        tiles = 1;
+    }
+    walk.matches = pixels == (uint64_t)height * walk.width * walk.phases && info->c0 % columns == 0 &&
+                   box_tiles == tiles && walk.address >> 28 < SYSTOLE_REGIONS;
     return walk;
 }
 
@@ -267,7 +278,7 @@ static void compare_tiled_row(struct session_verification *v, const struct systo
 static void compare_written(struct session_verification *v, const struct systole_command *command,
                             const struct systole_command_info *info, const struct systole_placement *p,
                             const struct systole_region_window *windows, const struct systole_retirement *retirement) {
-    uint32_t columns = v->session->program->target.columns, width = info->x1 - info->x0;
+    uint32_t columns = v->session->program->target.columns, width = systole_box_columns(info);
     struct walk walk = walk_of(command, info, columns);
     if (width == 0 || walk.width == 0) {
         return; // an empty box
@@ -276,14 +287,17 @@ static void compare_written(struct session_verification *v, const struct systole
     for (uint32_t c = info->c0; c < info->c1; c += columns) {
         uint32_t lanes = info->c1 - c < columns ? info->c1 - c : columns;
         uint64_t tile = base + (uint64_t)((c - info->c0) / columns) * walk.tile_stride;
-        for (uint64_t first = 0, all = (uint64_t)(info->y1 - info->y0) * width; first < all;) {
-            uint32_t x = (uint32_t)(first % walk.width), pixels = walk.width - x;
+        for (uint64_t first = 0, all = (uint64_t)systole_box_rows(info) * width; first < all;) {
+            uint32_t of_row = walk.width * walk.phases, x = (uint32_t)(first % of_row), pixels = of_row - x;
             pixels = walk.pixel_stride != 1 ? 1 : pixels < CHUNK_WORDS ? pixels : CHUNK_WORDS;
-            if (!peek(v, tile + first / walk.width * walk.row_stride + (uint64_t)x * walk.pixel_stride, pixels)) {
+            uint64_t word = tile + first / of_row * walk.row_stride + (uint64_t)(x / walk.phases) * walk.pixel_stride +
+                            (uint64_t)(x % walk.phases) * walk.tile_stride;
+            if (!peek(v, word, pixels)) {
                 return;
             }
             for (uint32_t i = 0; i < pixels; i++, first++) {
-                uint64_t y = info->y0 + first / width, column = info->x0 + first % width;
+                uint64_t y = info->y0 + first / width * step_of(info->y_step);
+                uint64_t column = info->x0 + first % width * step_of(info->x_step);
                 compare(v, info->tensor_index, (y * p->width + column) * p->channels + c,
                         v->words + (size_t)i * columns, lanes, retirement);
             }

@@ -54,10 +54,15 @@ static const struct systole_placement *find_placement(const struct systole_segme
     return NULL;
 }
 
-// Where a command writes a pixel of its output and a channel tile.
-static uint32_t written_word(const struct systole_command *command, uint32_t pixel, uint32_t tile) {
+// Where a command writes a pixel of its box, counted in rows of `columns`, and a channel tile. Where such a row is
+// wider than the command's, its output tiles are columns side by side.
+static uint32_t written_word(const struct systole_command *command, uint32_t pixel, uint32_t columns, uint32_t tile) {
     if (systole_describe_opcode(command->header.opcode)->format == SYSTOLE_FORMAT_WINDOW) {
         const struct systole_window *w = &command->body.window;
+        if (w->output_tiles > 1 && columns == (uint32_t)w->output_width * w->output_tiles) {
+            tile = pixel % w->output_tiles;
+            pixel /= w->output_tiles;
+        }
         return w->output_address + tile * w->output_tile_stride + pixel / w->output_width * w->output_row_stride +
                pixel % w->output_width * w->output_pixel_stride;
     }
@@ -83,8 +88,10 @@ static enum systole_status compare_box(const struct simulation *s, const struct 
             for (uint32_t c = info->c0; c < info->c1; c++) {
                 uint32_t word = p->address + c / columns * p->tile_stride + y * p->row_stride + x * p->pixel_stride;
                 if (in_parts) {
-                    uint32_t pixel = (y - info->y0) * (info->x1 - info->x0) + x - info->x0;
-                    word = written_word(&segment->commands[index], pixel, (c - info->c0) / columns);
+                    uint32_t of_row = systole_box_columns(info);
+                    uint32_t row = (y - info->y0) / (info->y_step > 1 ? info->y_step : 1);
+                    uint32_t pixel = row * of_row + (x - info->x0) / (info->x_step > 1 ? info->x_step : 1);
+                    word = written_word(&segment->commands[index], pixel, of_row, (c - info->c0) / columns);
                 }
                 uint8_t found = word_of(s, word)[c % columns];
                 uint8_t wanted = expected[((size_t)y * p->width + x) * p->channels + c];

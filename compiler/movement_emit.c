@@ -219,23 +219,28 @@ static void emit_blend(const struct segment_plan *segment, const struct operatio
     const struct blend *blend = &o->blends[move->blend];
     const struct storage *source = source_storage(segment, o, move);
     uint32_t height = piece->y1 - piece->y0, width = piece->x1 - piece->x0;
-    uint32_t stride_y = move->from_row / source->placement.width;
+    uint32_t stride_y = move->from_row / source->placement.width, stride_x = move->from_column;
+    uint32_t row = ir_pixel_stride(source, source->placement.width);
     bool phases = move->phases > 1;
+    if (stride_y == 0) { // the same row again and again, one tap
+        stride_y = 1;
+        row = 0;
+    }
     command->header.opcode = SYSTOLE_OPCODE_DEPTHWISE;
     command->header.unit = SYSTOLE_UNIT_DEPTHWISE;
     command->header.flags |= SYSTOLE_FLAG_WEIGHT_UNSIGNED;
     command->body.window = (struct systole_window){
         .input_address = from->address,
-        .input_row_stride = ir_pixel_stride(source, source->placement.width),
+        .input_row_stride = row,
         .input_tile_stride = phases ? 0 : from->tile,
         .input_pixel_stride = (uint16_t)source->placement.pixel_stride,
         .input_height = (uint16_t)((height - 1) * stride_y + blend->rows),
-        .input_width = (uint16_t)((width - 1) * move->from_column + blend->columns),
+        .input_width = (uint16_t)((width - 1) * stride_x + blend->columns),
         .input_tiles = 1,
         .kernel_height = (uint8_t)blend->rows,
         .kernel_width = (uint8_t)blend->columns,
         .stride_y = (uint8_t)stride_y,
-        .stride_x = (uint8_t)move->from_column,
+        .stride_x = (uint8_t)stride_x,
         .dilation_y = 1,
         .dilation_x = 1,
         .output_address = to->address,
@@ -259,7 +264,7 @@ static void emit_words(const struct segment_plan *segment, const struct operatio
     command->header.opcode = move->table >= 0 ? SYSTOLE_OPCODE_TABLE : SYSTOLE_OPCODE_REQUANTISE;
     command->header.unit = SYSTOLE_UNIT_ELEMENTWISE;
     *e = (struct systole_elementwise){
-        .input_address = from->address,
+        .input_address = fill ? (uint32_t)SYSTOLE_REGION_PROGRAM << 28 : from->address, // any word that is there
         .input_row_stride = fill ? 0 : from->row,
         .input_tile_stride = fill ? 0 : from->tile,
         .output_address = to->address,

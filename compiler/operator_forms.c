@@ -21,7 +21,8 @@ static const struct systole_operator_form forms[] = {
      "SPACE_TO_DEPTH, DEPTH_TO_SPACE, SPACE_TO_BATCH_ND, BATCH_TO_SPACE_ND, RESIZE_NEAREST_NEIGHBOR",
      "strided copies; channels that change lanes by a convolution of ones and zeros"},
     {"RESIZE_BILINEAR",
-     "depthwise convolutions of up to 2x2 taps (int8); copies of maps of one pixel or equal extents"},
+     "depthwise convolutions of up to 2x2 taps, weights in a byte; uint8 where float32 is exact; copies of maps of one "
+     "pixel or equal extents"},
 };
 
 uint32_t systole_operator_form_count(void) {

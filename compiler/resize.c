@@ -127,7 +127,8 @@ static bool find_classes(struct compilation *c, struct axis *axis, const struct 
         for (uint32_t step = 1; step <= 16; step++) {
             uint32_t length = run(sources, done, count, i, step);
             bool can = length == 1 || sources[i + step].from - sources[i].from <= IR_WINDOW_LIMIT;
-            if (length > class->count && can && sources[i + step].from > sources[i].from) {
+            if (length > class->count && can &&
+                (sources[i + step].from > sources[i].from || (of == 1 && sources[i].taps == 1))) { // rows may stay
                 class->count = length;
                 class->step = step;
                 class->by = sources[i + step].from - sources[i].from;

@@ -22,6 +22,8 @@ for m in $models; do
     verify "$m" seed2 --device rtl
 done
 verify deeplabv3_mnv2_dm05_uint8 seed1 --device model
+expect 0 "$SYSTOLE" compile "$shared/models/deeplabv3_mnv2_dm05_uint8/model.tflite" -o "$work/deeplab.systole"
+holds "deeplab runs on the device but for ARG_MAX" grep -q '71 of 72 operators on the device' "$work/out"
 verify movenet_lightning_int8 seed1 --device model
 verify movenet_lightning_int8 seed1 --device rtl
 for m in resnet8_int8 vww_96_int8; do

@@ -213,6 +213,51 @@ START_TEST(random_networks) {
 END_TEST
 
 // A fully connected layer whose weights stream and whose images lie side by side in its output, not in rows.
+// Maps larger than the scratchpad: by interpolation, then borders around it and a concatenation of rows:
+// moves run in stripes like everything else.
+START_TEST(moves_in_stripes) {
+    struct systole_graph graph;
+    struct systole_program program;
+    enum systole_dtype dtype = _i % 2 == 0 ? SYSTOLE_UINT8 : SYSTOLE_INT8;
+    bool corners = _i < 2;
+    build_graph(&graph, "moves");
+    bool centers = _i >= 4;
+    int32_t size[2] = {corners   ? 65
+                       : centers ? 20
+                                 : 40,
+                       corners   ? 49
+                       : centers ? 16
+                                 : 32},
+            two[1] = {2}, pairs[2] = {4, 2};
+    const int32_t edges[8] = {0, 0, 1, 2, 3, 0, 0, 0};
+    int32_t input = build_map(&graph, dtype, 1, 5, 4, 21), resized = build_map(&graph, dtype, 1, size[0], size[1], 21);
+    int32_t padded = build_map(&graph, dtype, 1, size[0] + 3, size[1] + 3, 21);
+    int32_t joined = build_map(&graph, dtype, 1, size[0] * 2 + 6, size[1] + 3, 21);
+    const int32_t maps[4] = {input, resized, padded, joined};
+    for (uint32_t i = 0; i < 4; i++) {
+        build_quantise(&graph, maps[i], 0.1F, 5);
+    }
+    build_input(&graph, input);
+    struct systole_operator *op = build_operator(&graph, SYSTOLE_OP_RESIZE_BILINEAR, input,
+                                                 build_constant(&graph, SYSTOLE_INT32, 1, two, size), -1, resized);
+    op->options.align_corners = corners;
+    op->options.half_pixel_centers = centers;
+    (void)build_operator(&graph, SYSTOLE_OP_PAD, resized, build_constant(&graph, SYSTOLE_INT32, 2, pairs, edges), -1,
+                         padded);
+    op = build_operator(&graph, SYSTOLE_OP_CONCATENATION, padded, padded, -1, joined);
+    op->options.axis = 1;
+    build_output(&graph, joined);
+    struct systole_target target = check_small_target(8, 3, 4, 64, centers ? 32768 : 131072);
+    check_compile(&graph, &target, (uint32_t)_i + 1, &program);
+    for (uint32_t i = 0; i < program.operator_count; i++) {
+        ck_assert_msg(program.operators[i].place == SYSTOLE_PLACE_DEVICE, "operator %u: %s", i,
+                      program.operators[i].detail);
+    }
+    systole_program_free(&program);
+    systole_graph_free(&graph);
+}
+END_TEST
+
 START_TEST(images_side_by_side) {
     struct systole_graph graph;
     uint32_t random = 67;
@@ -232,6 +277,7 @@ int main(void) {
     TCase *tests = tcase_create("spill");
     tcase_set_timeout(tests, 240);
     tcase_add_loop_test(tests, random_networks, 0, 6);
+    tcase_add_loop_test(tests, moves_in_stripes, 0, 6);
     tcase_add_test(tests, images_side_by_side);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "compiler/spill");

@@ -364,7 +364,12 @@ bool random_graph_resize(struct random_graph *r, int32_t code) {
     }
     struct systole_tensor in = *random_graph_tensor(r, input);
     for (int32_t i = 0; i < 2; i++) {
-        size[i] = random_graph_one_in(r, 2) ? in.shape[i + 1] * 2 : random_graph_range(r, 1, 16);
+        int32_t extent = in.shape[i + 1], power = 1 << random_graph_range(r, 1, 4);
+        int32_t kind = random_graph_range(r, 0, 3); // ratios that bytes can weigh, with and without aligned corners
+        size[i] = kind == 0   ? extent * power
+                  : kind == 1 ? (extent - 1) * power + 1
+                  : kind == 2 ? extent * 2
+                              : random_graph_range(r, 1, 16);
     }
     int32_t out[4] = {in.shape[0], size[0], size[1], in.shape[3]};
     if (!random_graph_fits(4, out)) {

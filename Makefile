@@ -190,8 +190,9 @@ soak-run: $(SYSTOLE) $(SOAK) $(RTL_PRESETS)
 	$(SOAK) run $(SOAK_MODEL) rtl 500 20 1 2000
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/thread OPTIMISE=-O1 SANITIZE=thread soak-threads
 	@$(MAKE) --no-print-directory $(SANITIZED) soak-address
-soak-threads: $(SOAK)
+soak-threads: $(SOAK) $(BUILD)/tests/library/test_several_devices
 	$(SOAK) run $(SOAK_MODEL) model 200 20 1 200 2 2
+	CK_FORK=no $(BUILD)/tests/library/test_several_devices
 soak-address: $(SOAK)
 	$(SOAK) run $(SOAK_MODEL) model 2000 20 1 200
 # Throughput and time to ready through libusb on the FUSE bus.

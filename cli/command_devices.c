@@ -4,32 +4,26 @@
 #include "cli.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-#define MAXIMUM_DEVICES 128
-#define CONTROL_MS 1000
-
-static void print_device(uint32_t index, struct systole_transport *transport) {
-    uint8_t descriptor[18] = {0};
-    size_t actual = 0;
-    enum systole_status status = transport->functions->control(transport, 0x80, 6, 0x0100, 0, descriptor,
-                                                               sizeof descriptor, CONTROL_MS, &actual);
-    if (status != SYSTOLE_OK || actual != sizeof descriptor) {
-        printf("usb:%u  %s  does not answer: %s\n", index, transport->name, systole_status_name(status));
+static void print_device(uint32_t index, const struct systole_usb_listing *device) {
+    bool application = device->product == SYSTOLE_USB_APPLICATION_PRODUCT_ID;
+    printf("usb:%u  %s  %04x:%04x  %s", index, device->name, SYSTOLE_USB_VENDOR_ID, device->product,
+           application ? "application" : "boot (waits for firmware)");
+    if (device->speed_mbits != 0) {
+        printf("  %u Mbit/s", device->speed_mbits);
+    }
+    if (device->trouble[0] != '\0') {
+        printf("  cannot be opened: %s\n", device->trouble);
         return;
     }
-    unsigned vendor = descriptor[8] | (unsigned)descriptor[9] << 8;
-    unsigned product = descriptor[10] | (unsigned)descriptor[11] << 8;
-    bool application = product == SYSTOLE_USB_APPLICATION_PRODUCT_ID;
-    printf("usb:%u  %s  %04x:%04x  %s", index, transport->name, vendor, product,
-           application ? "application" : "boot (waits for firmware)");
-    uint8_t value[8] = {0};
-    if (application &&
-        transport->functions->control(transport, 0xc0, SYSTOLE_USB_REQUEST_READ_REGISTER, SYSTOLE_REGISTER_TARGET_ID, 0,
-                                      value, sizeof value, CONTROL_MS, &actual) == SYSTOLE_OK &&
-        actual == sizeof value) {
-        printf("  target id %02x%02x%02x%02x", value[3], value[2], value[1], value[0]);
+    if (device->serial[0] != '\0') {
+        printf("  serial %s", device->serial);
     }
-    printf("\n");
+    if (application) {
+        printf("  target id %08x", device->target_id);
+    }
+    printf("%s\n", device->in_use ? "  in use" : "");
 }
 
 static int run(const struct cli_command *command, int argc, char **argv) {
@@ -39,21 +33,19 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         return exit_status;
     }
     struct systole_diagnostic diagnostic = {.what = ""};
-    for (uint32_t i = 0; i < MAXIMUM_DEVICES; i++) {
-        struct systole_transport *transport = NULL;
-        enum systole_status status = systole_libusb_open(i, &transport, &diagnostic);
-        if (status == SYSTOLE_NO_DEVICE) {
-            if (i == 0) {
-                printf("no device on USB; `--device model` and `--device rtl` need none\n");
-            }
-            return 0;
-        }
-        if (status != SYSTOLE_OK) {
-            return cli_error(status, &diagnostic);
-        }
-        print_device(i, transport);
-        transport->functions->close(transport);
+    struct systole_usb_listing *devices = NULL;
+    uint32_t count = 0;
+    enum systole_status status = systole_libusb_list(&devices, &count, &diagnostic);
+    if (status != SYSTOLE_OK) {
+        return cli_error(status, &diagnostic);
     }
+    for (uint32_t i = 0; i < count; i++) {
+        print_device(i, &devices[i]);
+    }
+    if (count == 0) {
+        printf("no device on USB; `--device model` and `--device rtl` need none\n");
+    }
+    free(devices);
     return 0;
 }
 
@@ -61,7 +53,9 @@ const struct cli_command cli_devices = {
     .name = "devices",
     .summary = "the devices on USB",
     .usage = "",
-    .help = "Lists every Systole device that libusb sees, as boot or as application personality.\n",
+    .help =
+        "Lists every Systole device that libusb sees, as boot or as application personality, also those that other\n"
+        "programs use. What stands in the first two columns is a name for --device, and so is usb:serial:SERIAL.\n",
     .options = 0,
     .minimum = 0,
     .maximum = 0,

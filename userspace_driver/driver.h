@@ -106,7 +106,7 @@ void systole_driver_statistics(const struct systole_driver *driver, struct systo
 struct systole_transport *systole_driver_transport(struct systole_driver *driver);
 
 // A transport over libusb-1.0 (libusb_transport.c): a Systole device in either personality, chosen by
-//   NULL or "N": its index among those that are there,
+//   NULL or "N": its index among those that are there, counted by bus, then by ports,
 //   "BUS-PORT.PORT...": its place, as the kernel names it (1-1, 2-1.4),
 //   "serial:TEXT": its serial number (devices that are in use are asked, too).
 // The device is this transport's alone until it is closed: who comes second gets SYSTOLE_NO_DEVICE. Transports of
@@ -114,6 +114,21 @@ struct systole_transport *systole_driver_transport(struct systole_driver *driver
 enum systole_status systole_libusb_open_chosen(const char *choice, struct systole_transport **transport,
                                                struct systole_diagnostic *diagnostic);
 enum systole_status systole_libusb_open(uint32_t index, struct systole_transport **transport,
+                                        struct systole_diagnostic *diagnostic);
+
+// What is on USB, in the order in which indices count: by bus, then by ports. Nobody who uses a device is disturbed.
+enum { SYSTOLE_USB_NAME_BYTES = 48 };
+struct systole_usb_listing {
+    char name[SYSTOLE_USB_NAME_BYTES]; // "usb:1-2.4"
+    uint16_t product;                  // SYSTOLE_USB_BOOT_PRODUCT_ID or _APPLICATION_
+    uint32_t speed_mbits;              // 0: not known
+    char trouble[64];                  // why it cannot be opened; "": it can. What follows is known only then.
+    char serial[64];
+    uint32_t target_id; // of an application
+    bool in_use;        // by this or another program
+};
+// *listings is malloc'ed, NULL when there are none.
+enum systole_status systole_libusb_list(struct systole_usb_listing **listings, uint32_t *count,
                                         struct systole_diagnostic *diagnostic);
 
 #endif

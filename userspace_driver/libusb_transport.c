@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// The transport over libusb-1.0, the only file that knows libusb. Everything is asynchronous underneath; libusb calls
-// back whenever it handles events, also inside a blocking control transfer, so a callback only moves its transfer to
-// the list of finished ones, and poll alone tells the submitter.
-//
-// The device is known by its place on the bus (bus and port numbers), which stays when it re-enumerates with another
-// address and product id.
-#include <libusb.h>
+// The transport over libusb-1.0, with libusb_devices.c all that knows libusb. Everything is asynchronous underneath;
+// libusb calls back whenever it handles events, also inside a blocking control transfer, so a callback only moves its
+// transfer to the list of finished ones, and poll alone tells the submitter.
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,27 +11,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "driver.h"
+#include "libusb_devices.h"
 
 enum {
-    PORTS = 7,           // longest way from a root hub
     ATTACH_STEP_MS = 20, // between looks at the list of devices; a hotplug event ends it early
     TAKE_BACK_MS = 1000, // how long cancelled transfers may take to come back
-};
-
-struct place {
-    uint8_t bus;
-    uint8_t ports[PORTS];
-    int port_count;
 };
 
 struct libusb_transport {
     struct systole_transport transport; // first
     libusb_context *context;
     libusb_device_handle *handle; // NULL: not attached
-    struct place place;
+    struct systole_libusb_place place;
     int descriptor; // epoll over libusb's descriptors; -1: nobody has asked for it
-    char name[48];
+    char name[SYSTOLE_USB_NAME_BYTES];
     struct flight *flying;   // submitted, not called back yet
     struct flight *finished; // called back, not told yet; oldest first
 };
@@ -235,34 +224,6 @@ static enum systole_status control(struct systole_transport *transport, uint8_t 
 
 // ---- Finding devices.
 
-static struct place place_of(libusb_device *device) {
-    struct place place = {.bus = libusb_get_bus_number(device)};
-    int count = libusb_get_port_numbers(device, place.ports, PORTS);
-    place.port_count = count < 0 ? 0 : count;
-    return place;
-}
-
-static bool same_place(const struct place *a, const struct place *b) {
-    return a->bus == b->bus && a->port_count == b->port_count && memcmp(a->ports, b->ports, (size_t)a->port_count) == 0;
-}
-
-static void name_place(const struct place *place, char *name, size_t size) {
-    int length = snprintf(name, size, "usb:%u", place->bus);
-    for (int i = 0; i < place->port_count && length > 0 && (size_t)length < size; i++) {
-        length += snprintf(name + length, size - (size_t)length, "%c%u", i == 0 ? '-' : '.', place->ports[i]);
-    }
-}
-
-static bool is_ours(libusb_device *device, uint16_t *product) {
-    struct libusb_device_descriptor descriptor;
-    if (libusb_get_device_descriptor(device, &descriptor) != LIBUSB_SUCCESS ||
-        descriptor.idVendor != SYSTOLE_USB_VENDOR_ID) {
-        return false;
-    }
-    *product = descriptor.idProduct;
-    return *product == SYSTOLE_USB_BOOT_PRODUCT_ID || *product == SYSTOLE_USB_APPLICATION_PRODUCT_ID;
-}
-
 // Opens a device and claims all its interfaces.
 static int open_device(libusb_device *device, libusb_device_handle **handle) {
     struct libusb_config_descriptor *configuration = NULL;
@@ -297,10 +258,10 @@ static bool attach_once(struct libusb_transport *this, uint16_t product_id) {
     ssize_t count = libusb_get_device_list(this->context, &devices);
     for (ssize_t i = 0; i < count && !attached; i++) {
         uint16_t product = 0;
-        struct place place = place_of(devices[i]);
+        struct systole_libusb_place place = systole_libusb_place_of(devices[i]);
         libusb_device_handle *handle = NULL;
-        if (!is_ours(devices[i], &product) || product != product_id || !same_place(&place, &this->place) ||
-            open_device(devices[i], &handle) != LIBUSB_SUCCESS) {
+        if (!systole_libusb_is_ours(devices[i], &product) || product != product_id ||
+            !systole_libusb_same_place(&place, &this->place) || open_device(devices[i], &handle) != LIBUSB_SUCCESS) {
             continue;
         }
         detach(this, SYSTOLE_DEVICE_GONE);
@@ -317,7 +278,8 @@ static bool attach_once(struct libusb_transport *this, uint16_t product_id) {
 static bool is_attached(struct libusb_transport *this, uint16_t product_id) {
     uint8_t status[2];
     uint16_t product = 0;
-    return this->handle != NULL && is_ours(libusb_get_device(this->handle), &product) && product == product_id &&
+    return this->handle != NULL && systole_libusb_is_ours(libusb_get_device(this->handle), &product) &&
+           product == product_id &&
            libusb_control_transfer(this->handle, LIBUSB_ENDPOINT_IN, LIBUSB_REQUEST_GET_STATUS, 0, 0, status,
                                    sizeof status, 1000) == sizeof status;
 }
@@ -404,53 +366,21 @@ static const struct systole_transport_functions functions = {
     .descriptor = descriptor,
 };
 
-static bool has_serial(libusb_device *device, const char *serial) {
-    struct libusb_device_descriptor descriptor;
-    libusb_device_handle *handle = NULL;
-    unsigned char text[128] = "";
-    int length = -1;
-    if (libusb_get_device_descriptor(device, &descriptor) == LIBUSB_SUCCESS && descriptor.iSerialNumber != 0 &&
-        libusb_open(device, &handle) == LIBUSB_SUCCESS) {
-        length = libusb_get_string_descriptor_ascii(handle, descriptor.iSerialNumber, text, sizeof text);
-        libusb_close(handle);
-    }
-    return length > 0 && strcmp((const char *)text, serial) == 0;
-}
-
-static bool is_chosen(libusb_device *device, uint32_t index, const char *choice) {
-    struct place place = place_of(device);
-    char name[sizeof((struct libusb_transport *)NULL)->name];
-    char *end;
-    if (strncmp(choice, "serial:", 7) == 0) {
-        return has_serial(device, choice + 7);
-    }
-    if (strchr(choice, '-') != NULL) {
-        name_place(&place, name, sizeof name);
-        return strcmp(name + 4, choice) == 0; // behind "usb:"
-    }
-    unsigned long wanted = strtoul(choice, &end, 10);
-    return end != choice && *end == '\0' && wanted == index;
-}
-
 static enum systole_status open_choice(struct libusb_transport *this, const char *choice,
                                        struct systole_diagnostic *diagnostic) {
     libusb_device **devices = NULL;
     libusb_device *found = NULL;
     enum systole_status status = SYSTOLE_OK;
-    uint32_t ours = 0;
-    ssize_t count = libusb_get_device_list(this->context, &devices);
-    for (ssize_t i = 0; i < count; i++) {
-        uint16_t product = 0;
-        if (is_ours(devices[i], &product) && is_chosen(devices[i], ours++, choice) && found == NULL) {
-            found = devices[i];
-        }
+    ssize_t count = systole_libusb_find_devices(this->context, &devices);
+    for (ssize_t i = 0; i < count && found == NULL; i++) {
+        found = systole_libusb_is_chosen(devices[i], (uint32_t)i, choice) ? devices[i] : NULL;
     }
     if (found == NULL) {
         status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "plug one in, or run below `systole serve fuse --`",
-                              "no Systole device %s on USB, there are %u", choice, ours);
+                              "no Systole device %s on USB, there are %u", choice, count < 0 ? 0 : (uint32_t)count);
     } else {
-        this->place = place_of(found);
-        name_place(&this->place, this->name, sizeof this->name);
+        this->place = systole_libusb_place_of(found);
+        systole_libusb_name_place(&this->place, this->name, sizeof this->name);
         int error = open_device(found, &this->handle);
         if (error != LIBUSB_SUCCESS) {
             status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, this->name,
@@ -460,9 +390,7 @@ static enum systole_status open_choice(struct libusb_transport *this, const char
                                   "the device cannot be opened: %s", libusb_strerror(error));
         }
     }
-    if (count >= 0) {
-        libusb_free_device_list(devices, 1);
-    }
+    systole_libusb_free_devices(devices, count);
     return status;
 }
 

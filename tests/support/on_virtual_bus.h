@@ -15,6 +15,9 @@ struct bus_client {
 // Serves a systole16 functional model to the client and asserts that it is content; skips the test aloud where mounting
 // is not permitted.
 void on_virtual_bus(const char *client);
+// Several of them, with serial numbers of their own.
+enum { BUS_DEVICES = 4 };
+void on_virtual_bus_of(uint32_t count, const char *client);
 
 // For main: true when this process is such a client, which has run; *status is main's.
 bool is_bus_client(int argc, char **argv, const struct bus_client *clients, int *status);

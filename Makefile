@@ -198,9 +198,10 @@ soak-address: $(SOAK)
 # Throughput and time to ready through libusb on the FUSE bus.
 .PHONY: bench-usb
 bench-usb: $(BUILD)/bench/usb
-	@$<
+	@echo "in process:"; $< client model
+	@echo "FUSE bus:"; $<
 # The driver against Debian's own kernel, in QEMU without hardware support for it. BENCH=1 also measures.
-KERNEL_PACKAGES := qemu-system-x86 busybox-static cpio kmod xz-utils binutils
+KERNEL_PACKAGES := qemu-system-x86 busybox-static cpio kmod xz-utils zstd binutils
 FORWARDER := $(BUILD)/kernel/uevent_forwarder
 .PHONY: test-kernel test-kernel-run
 test-kernel: deps

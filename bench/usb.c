@@ -5,7 +5,7 @@
 // transfers of 1 MiB each way, several in flight. Medians of rounds. The program starts itself again as the bus's
 // client.
 //   usb [ROUNDS]
-//   usb client DEVICE [ROUNDS]     on a bus that is there already
+//   usb client DEVICE [ROUNDS]     on a bus that is there already, or in this process when DEVICE is model
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 
 #include "device.h"
 #include "driver.h"
+#include "firmware.h"
 #include "target.h"
 
 enum {
@@ -108,10 +109,37 @@ static bool is_right(void) {
     return right;
 }
 
+static enum systole_status open_transport(struct systole_diagnostic *diagnostic) {
+    struct systole_target target;
+    struct systole_accelerator *accelerator = NULL;
+    if (strcmp(choice, "model") != 0) {
+        return systole_libusb_open_chosen(choice, &transport, diagnostic);
+    }
+    enum systole_status status = systole_target_find(TARGET, &target, diagnostic);
+    status = status == SYSTOLE_OK ? systole_functional_model_create(&target, 0, &accelerator, diagnostic) : status;
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    struct systole_usb_device *device = systole_usb_device_create(accelerator, &target);
+    return device == NULL ? SYSTOLE_OUT_OF_MEMORY : systole_in_process_open(device, choice, &transport, diagnostic);
+}
+
+// As a new one; a device in this process is one, and gets its firmware here.
+static bool open_application(const uint8_t *firmware, size_t size) {
+    struct systole_diagnostic diagnostic;
+    bool opened = open_transport(&diagnostic) == SYSTOLE_OK;
+    if (opened && strcmp(choice, "model") == 0) {
+        opened = transport->functions->attach(transport, SYSTOLE_USB_BOOT_PRODUCT_ID, 1000) == SYSTOLE_OK &&
+                 systole_firmware_download(transport, firmware, size, 1000, &diagnostic) == SYSTOLE_OK &&
+                 transport->functions->attach(transport, SYSTOLE_USB_APPLICATION_PRODUCT_ID, 1000) == SYSTOLE_OK;
+    }
+    return opened;
+}
+
 static struct systole_driver *open_driver(const struct systole_target *target, const uint8_t *firmware, size_t size) {
     struct systole_diagnostic diagnostic = {"", "", ""};
     struct systole_driver *driver = NULL;
-    enum systole_status status = systole_libusb_open_chosen(choice, &transport, &diagnostic);
+    enum systole_status status = open_transport(&diagnostic);
     if (status == SYSTOLE_OK) {
         status = systole_driver_open(transport, target, firmware, size, NULL, &driver, &diagnostic);
     }
@@ -125,7 +153,7 @@ static struct systole_driver *open_driver(const struct systole_target *target, c
 static void detach(void) {
     size_t actual = 0;
     struct systole_diagnostic diagnostic;
-    if (systole_libusb_open_chosen(choice, &transport, &diagnostic) == SYSTOLE_OK) {
+    if (open_transport(&diagnostic) == SYSTOLE_OK) {
         (void)transport->functions->control(transport, 0x21, 0, 1000, 1, NULL, 0, 1000, &actual);
         (void)transport->functions->attach(transport, SYSTOLE_USB_BOOT_PRODUCT_ID, 1000);
         transport->functions->close(transport);
@@ -185,11 +213,10 @@ static int client(const struct systole_target *target, uint32_t rounds) {
         failed = driver == NULL;
         systole_driver_close(driver);
     }
-    free(firmware);
     // The device stays an application; its streams are used without the driver.
-    struct systole_diagnostic diagnostic;
     request = calloc(PER_ROUND, HEADER);
-    failed = failed || request == NULL || systole_libusb_open_chosen(choice, &transport, &diagnostic) != SYSTOLE_OK;
+    failed = failed || request == NULL || !open_application(firmware, size);
+    free(firmware);
     for (uint32_t i = 0; i < DEPTH && !failed; i++) {
         buffers[i] = calloc(1, TRANSFER);
         failed = buffers[i] == NULL;

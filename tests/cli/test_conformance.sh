@@ -37,12 +37,15 @@ if ! "$SYSTOLE" serve fuse -- true >"$work/out" 2>"$work/err"; then
 else
     expect 0 "$SYSTOLE" serve fuse -- "$SYSTOLE" devices
     holds "the bus shows the device" grep -q '1209:0001' "$work/out"
-    for m in kws_int8 resnet8_int8; do
-        for device in model rtl; do
-            expect 0 "$SYSTOLE" serve fuse --device $device -- "$SYSTOLE" verify "$shared/models/$m/model.tflite" \
-                --golden "$shared/models/$m/seed1" --device usb
-        done
+    over_bus() { # MODEL DEVICE
+        expect 0 "$SYSTOLE" serve fuse --device "$2" -- "$SYSTOLE" verify "$shared/models/$1/model.tflite" \
+            --golden "$shared/models/$1/seed1" --device usb
+    }
+    for m in $models; do
+        case $m in *_int8) over_bus "$m" model ;; esac
     done
+    over_bus kws_int8 rtl
+    over_bus resnet8_int8 rtl
 fi
 
 # Single operators.

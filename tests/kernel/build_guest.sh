@@ -18,7 +18,14 @@ find_package() { find "$folder" -maxdepth 1 -name "$1_*.deb" | sort | tail -n 1;
 
 # ---- Packages.
 mkdir -p "$folder"
-package=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+kernel_package() {
+    apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1
+}
+package=$(kernel_package)
+if [ -z "$package" ] && [ "$(id -u)" = 0 ]; then # a machine whose lists are empty
+    apt-get -qq update >&2 || true
+    package=$(kernel_package)
+fi
 [ -n "$package" ] || cannot "no package linux-image-amd64 is known to apt-get; try apt-get update"
 for p in "$package" usbip; do
     if [ -z "$(find_package "$p")" ]; then
@@ -30,7 +37,6 @@ if [ "$(cat "$folder/unpacked" 2>/dev/null)" != "$package" ]; then
     rm -rf "$folder/root" "$folder/kernel" "$folder/unpacked"
     mkdir -p "$folder/root"
     dpkg-deb -x "$(find_package usbip)" "$folder/root"
-    # A module without its drivers/net, sound and so on is enough, but which ones depmod says.
     dpkg-deb --fsys-tarfile "$(find_package "$package")" | tar -x -C "$folder/root"
     [ -d "$folder/root/lib/modules" ] || ln -s usr/lib "$folder/root/lib"
     "$here/unpack_kernel.py" "$folder"/root/boot/vmlinuz-* "$folder/kernel" ||

@@ -19,6 +19,12 @@ if ! qemu-system-x86_64 -device help 2>/dev/null | grep -q '"usb-redir"'; then
     skip "no QEMU with the device usb-redir here (packages qemu-system-x86, qemu-system-common)"
     finish kernel
 fi
+for tool in busybox cpio depmod strip; do
+    if [ ! -x "$(PATH=$PATH:/sbin command -v $tool)" ]; then
+        skip "no $tool here to make the guest with"
+        finish kernel
+    fi
+done
 
 # ---- What is run: programs, inputs and the outputs that are right.
 mkdir "$work/payload"
@@ -59,6 +65,14 @@ serve() { # NAME ARGUMENTS...
 }
 holds "serve usbredir" serve redir usbredir --socket "$work/redir"
 holds "serve usbredir with faults" serve redir_faulty usbredir --socket "$work/redir_faulty" --faults "$work/faults"
+rtl=$(dirname "$folder")/rtl/systole16/systole_rtl.so
+rtl_device=()
+if [ -e "$rtl" ]; then
+    holds "serve usbredir with the RTL" serve redir_rtl usbredir --socket "$work/redir_rtl" --device rtl
+    rtl_device=(-chardev "socket,id=redir_rtl,path=$work/redir_rtl" -device usb-redir,chardev=redir_rtl,bus=bus.0,port=3)
+else
+    skip "the RTL behind usbredir: no $rtl, make rtl builds it"
+fi
 holds "serve usbip" serve usbip usbip --listen 127.0.0.1:0
 holds "serve usbip with faults" serve usbip_faulty usbip --listen 127.0.0.1:0 --faults "$work/faults"
 port_of() { sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$work/$1.out"; }
@@ -66,6 +80,8 @@ cat >"$work/payload/settings" <<SETTINGS
 usbip_port=$(port_of usbip)
 usbip_faulty_port=$(port_of usbip_faulty)
 bench=${BENCH:-}
+rtl=${rtl_device:+yes}
+devices=$((2 + ${#rtl_device[@]} / 4))
 SETTINGS
 
 # ---- The guest.
@@ -84,7 +100,7 @@ timeout --kill-after=5 "$limit" qemu-system-x86_64 -M q35 -accel tcg -cpu qemu64
     -device qemu-xhci,id=bus \
     -chardev "socket,id=redir,path=$work/redir" -device usb-redir,chardev=redir,bus=bus.0,port=1 \
     -chardev "socket,id=redir_faulty,path=$work/redir_faulty" -device usb-redir,chardev=redir_faulty,bus=bus.0,port=2 \
-    -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= >"$work/out" 2>"$work/err" </dev/null
+    "${rtl_device[@]}" -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= >"$work/out" 2>"$work/err" </dev/null
 status=$?
 tr -d '\r' <"$log" >"$work/log"
 echo "the guest ran for $((SECONDS - start)) s; its log is $log"

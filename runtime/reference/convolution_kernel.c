@@ -3,9 +3,8 @@
 // CONV_2D in int8 (integer_ops/conv.h ConvPerChannel), legacy uint8 (reference/conv.h) and float32. Integer sums do
 // not depend on their order, so each output pixel gathers its receptive field into one row of operands (padding is
 // operand 0) and every output channel is a dot product of that row with its weights.
+#include "eight_bit.h"
 #include "fixed_point.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,22 +42,7 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
                                      "weights of %d x %d channels do not fit an input of %d and an output of %d",
                                      weights->shape[0], weights->shape[3], input->shape[3], output->shape[3]);
     }
-    bool is_float = input->dtype == SYSTOLE_FLOAT32;
-    status =
-        systole_kernel_check_bias(call, 2, is_float ? SYSTOLE_FLOAT32 : SYSTOLE_INT32, output->shape[3], diagnostic);
-    if (status != SYSTOLE_OK) {
-        return status;
-    }
-    if (!systole_float_activation_range(call->op->options.activation, &c->low, &c->high)) {
-        return systole_kernel_refuse(call, diagnostic, "", "this fused activation is not supported");
-    }
-    if (is_float) {
-        return SYSTOLE_OK;
-    }
-    if (input->dtype == SYSTOLE_UINT8 && weights->quantisation.count != 1) {
-        return systole_kernel_refuse(call, diagnostic, "", "uint8 weights have more than one scale");
-    }
-    return systole_convolution_parameters_derive(call->graph, call->operator_index, &c->parameters, diagnostic);
+    return systole_eight_bit_sums(call, 2, output->shape[3], &c->low, &c->high, &c->parameters, diagnostic);
 }
 
 // Copies the operands under the window at (origin_y, origin_x) in the weights' order; those outside are 0.

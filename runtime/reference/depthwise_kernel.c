@@ -3,9 +3,8 @@
 // DEPTHWISE_CONV_2D in int8 (integer_ops/depthwise_conv.h), legacy uint8 (reference/depthwiseconv_uint8.h) and
 // float32. Output channel c * multiplier + m is input channel c under its own filter. Each output pixel keeps one sum
 // a channel and adds tap after tap, so that the inner loop runs along the channels.
+#include "eight_bit.h"
 #include "fixed_point.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,22 +43,7 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
                                      weights->shape[3], input->shape[3], output->shape[3]);
     }
     d->multiplier = output->shape[3] / input->shape[3];
-    bool is_float = input->dtype == SYSTOLE_FLOAT32;
-    status =
-        systole_kernel_check_bias(call, 2, is_float ? SYSTOLE_FLOAT32 : SYSTOLE_INT32, output->shape[3], diagnostic);
-    if (status != SYSTOLE_OK) {
-        return status;
-    }
-    if (!systole_float_activation_range(call->op->options.activation, &d->low, &d->high)) {
-        return systole_kernel_refuse(call, diagnostic, "", "this fused activation is not supported");
-    }
-    if (is_float) {
-        return SYSTOLE_OK;
-    }
-    if (input->dtype == SYSTOLE_UINT8 && weights->quantisation.count != 1) {
-        return systole_kernel_refuse(call, diagnostic, "", "uint8 weights have more than one scale");
-    }
-    return systole_convolution_parameters_derive(call->graph, call->operator_index, &d->parameters, diagnostic);
+    return systole_eight_bit_sums(call, 2, output->shape[3], &d->low, &d->high, &d->parameters, diagnostic);
 }
 
 // sums[c * multiplier + m] += source[c] * tap[c * multiplier + m]

@@ -2,9 +2,8 @@
 // Copyright The Systole authors
 // FULLY_CONNECTED in int8 per tensor and per channel (integer_ops/fully_connected.h), legacy uint8
 // (reference/fully_connected.h) and float32. The input, whatever its rank, is read as rows of the weights' depth.
+#include "eight_bit.h"
 #include "fixed_point.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
 
 #include <stdlib.h>
 
@@ -45,22 +44,7 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
                                      f->channels, f->depth, systole_tensor_elements(input),
                                      systole_tensor_elements(output));
     }
-    bool is_float = input->dtype == SYSTOLE_FLOAT32;
-    status =
-        systole_kernel_check_bias(call, 2, is_float ? SYSTOLE_FLOAT32 : SYSTOLE_INT32, weights->shape[0], diagnostic);
-    if (status != SYSTOLE_OK) {
-        return status;
-    }
-    if (!systole_float_activation_range(call->op->options.activation, &f->low, &f->high)) {
-        return systole_kernel_refuse(call, diagnostic, "", "this fused activation is not supported");
-    }
-    if (is_float) {
-        return SYSTOLE_OK;
-    }
-    if (input->dtype == SYSTOLE_UINT8 && weights->quantisation.count != 1) {
-        return systole_kernel_refuse(call, diagnostic, "", "uint8 weights have more than one scale");
-    }
-    return systole_convolution_parameters_derive(call->graph, call->operator_index, &f->parameters, diagnostic);
+    return systole_eight_bit_sums(call, 2, weights->shape[0], &f->low, &f->high, &f->parameters, diagnostic);
 }
 
 static int32_t dot(const int16_t *a, const int16_t *b, size_t count) {

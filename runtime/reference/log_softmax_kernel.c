@@ -4,9 +4,8 @@
 // element minus the logarithm of the sum of exponentials, all in fixed point. The logarithm (log_softmax's
 // log_x_for_x_greater_than_or_equal_to_1) takes the nearer of two powers of two around x, one of them through the
 // square root of a half, and a rational approximation of what is left.
+#include "eight_bit.h"
 #include "fixed_point_functions.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
 
 #include <math.h>
 
@@ -34,18 +33,12 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
     if (input->dtype == SYSTOLE_FLOAT32) {
         return SYSTOLE_OK;
     }
-    float input_scale = 1.0f, output_scale = 1.0f;
-    int32_t input_zero_point = 0, output_zero_point = 0;
-    status = systole_tensor_affine(call->graph, call->operator_index, call->op->inputs[0], "input", &input_scale,
-                                   &input_zero_point, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = systole_tensor_affine(call->graph, call->operator_index, call->op->outputs[0], "output", &output_scale,
-                                       &output_zero_point, diagnostic);
-    }
+    struct systole_affine from, to;
+    status = systole_eight_bit_ends(call, &from, &to, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
-    if (output_scale != 16.0f / 256.0f || output_zero_point != OUTPUT_ZERO_POINT) {
+    if (to.scale != 16.0f / 256.0f || to.zero_point != OUTPUT_ZERO_POINT) {
         return systole_kernel_refuse(call, diagnostic, "", "the output is not scaled by 1/16 from zero point 127");
     }
     if (l->depth >= 1u << SUM_INTEGER_BITS) {
@@ -54,7 +47,7 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
     }
     // quantization_util.cc PreprocessLogSoftmaxScalingExp and CalculateInputRadius.
     const int32_t fraction_bits = 31 - DIFFERENCE_INTEGER_BITS;
-    double real = (double)input_scale * (double)(1 << fraction_bits);
+    double real = (double)from.scale * (double)(1 << fraction_bits);
     real = real < 2147483647.0 ? real : 2147483647.0;
     if (!(real > 1.0)) {
         return systole_kernel_refuse(call, diagnostic, "", "the input's scale is not above 2^-26");

@@ -2,62 +2,20 @@
 // Copyright The Systole authors
 // QUANTIZE between 8-bit types (reference/requantize.h) and from float32 (reference/quantize.h AffineQuantize);
 // DEQUANTIZE of 8- and 16-bit types (reference/dequantize.h).
-#include "fixed_point.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
+#include "eight_bit.h"
 
 #include <math.h>
 
-static enum systole_status check_shapes(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
+static enum systole_status prepare_affine(struct systole_kernel_call *call, const struct systole_tensor *quantised,
+                                          int32_t tensor, struct systole_diagnostic *diagnostic) {
     if (!systole_same_shape(systole_kernel_input(call, 0), systole_kernel_output(call))) {
         return systole_kernel_refuse(call, diagnostic, "", "input and output differ in shape");
     }
-    return SYSTOLE_OK;
-}
-
-static enum systole_status prepare_rescale(struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
-    enum systole_status status = check_shapes(call, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = systole_kernel_state(call, sizeof(struct systole_rescale_parameters), diagnostic);
-    }
-    if (status == SYSTOLE_OK) {
-        status = systole_rescale_parameters_derive(call->graph, call->operator_index, call->state, diagnostic);
-    }
-    return status;
-}
-
-static enum systole_status run_rescale(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
-    (void)diagnostic;
-    const struct systole_rescale_parameters *p = call->state;
-    const struct systole_tensor *tensor = systole_kernel_input(call, 0);
-    const uint8_t *input = systole_kernel_input_bytes(call, 0);
-    uint8_t *output = systole_kernel_output_bytes(call);
-    size_t count = systole_tensor_elements(tensor);
-    bool is_unsigned = tensor->dtype == SYSTOLE_UINT8;
-    for (size_t i = 0; i < count; i++) {
-        int32_t value = (is_unsigned ? input[i] : (int8_t)input[i]) - p->input_zero_point;
-        int32_t scaled = systole_requantise(value, p->multiplier.multiplier, p->multiplier.shift);
-        output[i] =
-            (uint8_t)systole_clamp(systole_wrapping_add(scaled, p->output_zero_point), p->clamp_min, p->clamp_max);
-    }
-    return SYSTOLE_OK;
-}
-
-struct affine {
-    float scale;
-    int32_t zero_point;
-};
-
-static enum systole_status prepare_affine(struct systole_kernel_call *call, const struct systole_tensor *quantised,
-                                          int32_t tensor, struct systole_diagnostic *diagnostic) {
-    enum systole_status status = check_shapes(call, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = systole_kernel_state(call, sizeof(struct affine), diagnostic);
-    }
+    enum systole_status status = systole_kernel_state(call, sizeof(struct systole_affine), diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
-    struct affine *affine = call->state;
+    struct systole_affine *affine = call->state;
     if (quantised->dtype != SYSTOLE_INT16) {
         return systole_tensor_affine(call->graph, call->operator_index, tensor, "quantised tensor", &affine->scale,
                                      &affine->zero_point, diagnostic);
@@ -78,7 +36,7 @@ static enum systole_status prepare_quantise(struct systole_kernel_call *call, st
 
 static enum systole_status run_quantise(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
     (void)diagnostic;
-    const struct affine *affine = call->state;
+    const struct systole_affine *affine = call->state;
     const struct systole_tensor *tensor = systole_kernel_output(call);
     const float *input = (const float *)(const void *)systole_kernel_input_bytes(call, 0);
     uint8_t *output = systole_kernel_output_bytes(call);
@@ -100,7 +58,7 @@ static enum systole_status prepare_dequantise(struct systole_kernel_call *call, 
 static enum systole_status run_dequantise(const struct systole_kernel_call *call,
                                           struct systole_diagnostic *diagnostic) {
     (void)diagnostic;
-    const struct affine *affine = call->state;
+    const struct systole_affine *affine = call->state;
     const struct systole_tensor *tensor = systole_kernel_input(call, 0);
     const uint8_t *input = systole_kernel_input_bytes(call, 0);
     const int16_t *wide = (const int16_t *)(const void *)input;
@@ -116,10 +74,10 @@ static enum systole_status run_dequantise(const struct systole_kernel_call *call
 }
 
 const struct systole_kernel systole_quantise_kernels[] = {
-    {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT8, SYSTOLE_INT8, prepare_rescale, run_rescale, NULL},
-    {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT8, SYSTOLE_UINT8, prepare_rescale, run_rescale, NULL},
-    {SYSTOLE_OP_QUANTIZE, SYSTOLE_UINT8, SYSTOLE_INT8, prepare_rescale, run_rescale, NULL},
-    {SYSTOLE_OP_QUANTIZE, SYSTOLE_UINT8, SYSTOLE_UINT8, prepare_rescale, run_rescale, NULL},
+    {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT8, SYSTOLE_INT8, systole_rescale_prepare, systole_rescale_run, NULL},
+    {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT8, SYSTOLE_UINT8, systole_rescale_prepare, systole_rescale_run, NULL},
+    {SYSTOLE_OP_QUANTIZE, SYSTOLE_UINT8, SYSTOLE_INT8, systole_rescale_prepare, systole_rescale_run, NULL},
+    {SYSTOLE_OP_QUANTIZE, SYSTOLE_UINT8, SYSTOLE_UINT8, systole_rescale_prepare, systole_rescale_run, NULL},
     {SYSTOLE_OP_QUANTIZE, SYSTOLE_FLOAT32, SYSTOLE_INT8, prepare_quantise, run_quantise, NULL},
     {SYSTOLE_OP_QUANTIZE, SYSTOLE_FLOAT32, SYSTOLE_UINT8, prepare_quantise, run_quantise, NULL},
     {SYSTOLE_OP_DEQUANTIZE, SYSTOLE_INT8, SYSTOLE_FLOAT32, prepare_dequantise, run_dequantise, NULL},

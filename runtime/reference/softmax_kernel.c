@@ -4,9 +4,8 @@
 // reciprocal) and float32. "Qm" below is a signed 32-bit number with m integer bits: value = raw * 2^(m - 31). The
 // exponential is a Taylor polynomial on [-1/4, 0) times a product of exp(-2^k) for the bits of the rest; the
 // reciprocal is three steps of Newton and Raphson. docs/numbers.md has the formats.
+#include "eight_bit.h"
 #include "fixed_point_functions.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
 
 #include <math.h>
 
@@ -40,25 +39,18 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
     if (input->dtype == SYSTOLE_FLOAT32) {
         return SYSTOLE_OK;
     }
-    float input_scale = 1.0f, output_scale = 1.0f;
-    int32_t input_zero_point = 0, output_zero_point = 0;
-    status = systole_tensor_affine(call->graph, call->operator_index, call->op->inputs[0], "input", &input_scale,
-                                   &input_zero_point, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = systole_tensor_affine(call->graph, call->operator_index, call->op->outputs[0], "output", &output_scale,
-                                       &output_zero_point, diagnostic);
-    }
+    struct systole_affine from, to;
+    status = systole_eight_bit_ends(call, &from, &to, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
     // softmax.cc: the output's format is fixed.
-    if (fabs((double)output_scale - 1.0 / 256.0) > 0.001 / 256.0 ||
-        output_zero_point != (softmax->is_unsigned ? 0 : -128)) {
+    if (fabs((double)to.scale - 1.0 / 256.0) > 0.001 / 256.0 || to.zero_point != (softmax->is_unsigned ? 0 : -128)) {
         return systole_kernel_refuse(call, diagnostic, "",
                                      "the output is not scaled by 1/256 from the type's least value");
     }
     // quantization_util.cc PreprocessSoftmaxScaling and CalculateInputRadius.
-    double real = (double)softmax->beta * (double)input_scale * (double)(1 << (31 - DIFFERENCE_INTEGER_BITS));
+    double real = (double)softmax->beta * (double)from.scale * (double)(1 << (31 - DIFFERENCE_INTEGER_BITS));
     real = real < 2147483647.0 ? real : 2147483647.0;
     if (!(real > 1.0)) {
         return systole_kernel_refuse(call, diagnostic, "", "beta times the input's scale is not above 2^-26");

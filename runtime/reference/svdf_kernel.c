@@ -3,9 +3,8 @@
 // SVDF in int8 (reference svdf.h EvalIntegerSVDF), with a state of int16 or int8 that keeps the last `memory` features
 // of each filter: the state moves up by one, the new features enter at its end, the time weights sum it up, and each
 // unit is the sum of its `rank` filters.
+#include "eight_bit.h"
 #include "fixed_point.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
 #include "sixteen_bit.h"
 
 #include <string.h>
@@ -74,13 +73,11 @@ static enum systole_status symmetric(const struct systole_kernel_call *call, uin
 
 static enum systole_status derive(const struct systole_kernel_call *call, struct svdf *svdf,
                                   struct systole_diagnostic *diagnostic) {
-    float input = 1.0f, output = 1.0f, features = 1.0f, time = 1.0f, state = 1.0f;
-    enum systole_status status = systole_tensor_affine(call->graph, call->operator_index, call->op->inputs[0], "input",
-                                                       &input, &svdf->input_zero_point, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = systole_tensor_affine(call->graph, call->operator_index, call->op->outputs[0], "output", &output,
-                                       &svdf->output_zero_point, diagnostic);
-    }
+    struct systole_affine from, to;
+    float features = 1.0f, time = 1.0f, state = 1.0f;
+    enum systole_status status = systole_eight_bit_ends(call, &from, &to, diagnostic);
+    svdf->input_zero_point = from.zero_point;
+    svdf->output_zero_point = to.zero_point;
     if (status == SYSTOLE_OK) {
         status = symmetric(call, FEATURE_WEIGHTS, "feature weights", &features, diagnostic);
     }
@@ -90,8 +87,8 @@ static enum systole_status derive(const struct systole_kernel_call *call, struct
     if (status == SYSTOLE_OK) {
         status = symmetric(call, STATE, "state", &state, diagnostic);
     }
-    svdf->feature = systole_quantize_multiplier((double)(input * features / state));
-    svdf->output = systole_quantize_multiplier((double)(state * time / output));
+    svdf->feature = systole_quantize_multiplier((double)(from.scale * features / state));
+    svdf->output = systole_quantize_multiplier((double)(state * time / to.scale));
     return status;
 }
 

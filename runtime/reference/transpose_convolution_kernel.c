@@ -5,9 +5,8 @@
 // the output's shape, weights (output channels first), input, bias.
 #include <stdlib.h>
 
+#include "eight_bit.h"
 #include "fixed_point.h"
-#include "kernel.h"
-#include "quantised_parameters.h"
 
 struct transpose {
     int32_t padding_top, padding_left;
@@ -43,22 +42,13 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
         return status;
     }
     struct transpose *t = call->state;
-    bool is_float = output->dtype == SYSTOLE_FLOAT32;
     int32_t height = systole_output_extent(options->padding, output->shape[1], weights->shape[1], options->stride_h, 1);
     int32_t width = systole_output_extent(options->padding, output->shape[2], weights->shape[2], options->stride_w, 1);
     t->padding_top =
         systole_padding_before(options->padding, output->shape[1], weights->shape[1], options->stride_h, 1, height);
     t->padding_left =
         systole_padding_before(options->padding, output->shape[2], weights->shape[2], options->stride_w, 1, width);
-    status =
-        systole_kernel_check_bias(call, 3, is_float ? SYSTOLE_FLOAT32 : SYSTOLE_INT32, output->shape[3], diagnostic);
-    if (status == SYSTOLE_OK && !systole_float_activation_range(options->activation, &t->low, &t->high)) {
-        status = systole_kernel_refuse(call, diagnostic, "", "this fused activation is not supported");
-    }
-    if (status == SYSTOLE_OK && !is_float) {
-        status = systole_convolution_parameters_derive(call->graph, call->operator_index, &t->parameters, diagnostic);
-    }
-    return status;
+    return systole_eight_bit_sums(call, 3, output->shape[3], &t->low, &t->high, &t->parameters, diagnostic);
 }
 
 // Calls `add` for each pair of an input pixel and an output pixel that meet, with the tap between them.

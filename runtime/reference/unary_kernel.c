@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "eight_bit.h"
 #include "fixed_point_functions.h"
-#include "kernel.h"
 #include "quantised_tables.h"
 
 static enum systole_status check_shapes(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
@@ -138,16 +138,11 @@ static enum systole_status prepare_normalisation(struct systole_kernel_call *cal
     if (input->dtype == SYSTOLE_FLOAT32) {
         return SYSTOLE_OK;
     }
-    float scale = 1.0f;
-    int32_t output_zero_point = 0;
-    status = systole_tensor_affine(call->graph, call->operator_index, call->op->inputs[0], "input", &scale,
-                                   &n->zero_point, diagnostic);
-    if (status == SYSTOLE_OK) {
-        status = systole_tensor_affine(call->graph, call->operator_index, call->op->outputs[0], "output", &scale,
-                                       &output_zero_point, diagnostic);
-    }
-    if (status == SYSTOLE_OK && (fabs((double)scale - 1.0 / 128.0) > 0.001 / 128.0 ||
-                                 output_zero_point != (input->dtype == SYSTOLE_UINT8 ? 128 : 0))) {
+    struct systole_affine from, to;
+    status = systole_eight_bit_ends(call, &from, &to, diagnostic);
+    n->zero_point = from.zero_point;
+    if (status == SYSTOLE_OK && (fabs((double)to.scale - 1.0 / 128.0) > 0.001 / 128.0 ||
+                                 to.zero_point != (input->dtype == SYSTOLE_UINT8 ? 128 : 0))) {
         status =
             systole_kernel_refuse(call, diagnostic, "", "the output is not scaled by 1/128 around the type's middle");
     }

@@ -38,6 +38,7 @@ static const struct {
     {CLI_DUMP_WAVES, "dump-waves", 0, "FILE.fst",
      "waves of the command that wrote the first difference (--device rtl)"},
     {CLI_WAVES_COMMAND, "waves-command", 0, "[S:]N", "of command N of segment S (0) instead, different or not"},
+    {CLI_RECORD, "record", 0, "FILE", "USB traffic as pcap, for tshark and `systole replay` (--device not cpu)"},
     {CLI_SLURM, "slurm", 0, "FILE", "write a job array for Slurm instead of measuring"},
     {CLI_POINT, "point", 0, "N", "measure only that point, counted from 0"},
     {CLI_DUMP, "dump-passes", 0, "FILE", "what each pass of the compiler made"},
@@ -264,6 +265,9 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
                 (void)cli_usage_error(command, "--waves-command wants N or SEGMENT:N, not '%s'", optarg);
                 return false;
             }
+            break;
+        case CLI_RECORD:
+            arguments->record = optarg;
             break;
         case CLI_SLURM:
             arguments->slurm = optarg;

@@ -23,7 +23,7 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, cli_disassemble, cli_targets,
-    cli_devices, cli_serve, cli_operators, cli_sweep, cli_zoo;
+    cli_devices, cli_serve, cli_replay, cli_operators, cli_sweep, cli_zoo;
 
 // ---- Arguments
 enum cli_option {
@@ -52,6 +52,7 @@ enum cli_option {
     CLI_LISTEN = 1 << 22,
     CLI_SOCKET = 1 << 23,
     CLI_DEVICES = 1 << 24,
+    CLI_RECORD = 1 << 25,
 };
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_DEVICES 16
@@ -66,7 +67,7 @@ struct cli_arguments {
     int positional_count;
     char **rest; // behind `--`; NULL: none
     const char *output, *target, *device, *output_dir, *report, *golden, *dump, *faults, *trace, *html, *slurm, *waves;
-    const char *listen, *socket;
+    const char *listen, *socket, *record;
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     struct cli_normalisation normalisation;

@@ -158,13 +158,14 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     if (arguments.all_tensors && (!cpu || arguments.output_dir == NULL)) {
         return cli_usage_error(command, "--all-tensors needs --device cpu and --output-dir");
     }
-    if (cpu && (arguments.trace != NULL || arguments.html != NULL)) {
-        return cli_usage_error(command, "--trace and --html tell of a device, not of the CPU");
+    if (cpu && (arguments.trace != NULL || arguments.html != NULL || arguments.record != NULL)) {
+        return cli_usage_error(command, "--trace, --html and --record tell of a device, not of the CPU");
     }
     struct systole_diagnostic diagnostic = {.what = ""};
     struct cli_subject subject;
     struct systole_driver *driver = NULL;
     struct systole_session *session = NULL;
+    struct systole_capture *capture = NULL;
     double *wall = NULL;
     enum systole_status status =
         cli_subject_open(arguments.positional[0], arguments.target, !cpu, NULL, &subject, &diagnostic);
@@ -182,8 +183,14 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         goto done;
     }
     if (!cpu) {
-        struct wiring_options wiring = {.driver = {.trace_retirements = true}, .faults = arguments.faults};
-        status = wiring_open_driver(arguments.device, &subject.program.target, &wiring, &driver, &diagnostic);
+        if (arguments.record != NULL) {
+            status = systole_capture_create(arguments.record, &capture, &diagnostic);
+        }
+        struct wiring_options wiring = {
+            .driver = {.trace_retirements = true}, .faults = arguments.faults, .record = capture};
+        if (status == SYSTOLE_OK) {
+            status = wiring_open_driver(arguments.device, &subject.program.target, &wiring, &driver, &diagnostic);
+        }
         if (status != SYSTOLE_OK) {
             goto done;
         }
@@ -208,6 +215,11 @@ static int run(const struct cli_command *command, int argc, char **argv) {
 done:
     systole_session_free(session);
     systole_driver_close(driver);
+    struct systole_diagnostic unwritten;
+    if (systole_capture_close(capture, &unwritten) != SYSTOLE_OK && status == SYSTOLE_OK) {
+        status = SYSTOLE_BAD_FILE;
+        diagnostic = unwritten;
+    }
     free(wall);
     cli_subject_close(&subject);
     return status == SYSTOLE_OK ? 0 : cli_error(status, &diagnostic);
@@ -219,7 +231,8 @@ const struct cli_command cli_run = {
     .usage = "MODEL.tflite|PROGRAM.systole [options]",
     .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_OUTPUT_DIR |
-               CLI_ALL_TENSORS | CLI_REPEAT | CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS,
+               CLI_ALL_TENSORS | CLI_REPEAT | CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS |
+               CLI_RECORD,
     .minimum = 1,
     .maximum = 1,
     .run = run,

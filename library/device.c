@@ -35,7 +35,14 @@ static enum systole_status open_driver(const char *name, const struct systole_de
                    .trace_retirements = options->trace},
         .faults = options->faults,
     };
-    enum systole_status status = wiring_open_driver(name, &device->target, &wiring, &device->driver, diagnostic);
+    enum systole_status status = SYSTOLE_OK;
+    if (options->record != NULL) {
+        status = systole_capture_create(options->record, &device->capture, diagnostic);
+        wiring.record = device->capture;
+    }
+    if (status == SYSTOLE_OK) {
+        status = wiring_open_driver(name, &device->target, &wiring, &device->driver, diagnostic);
+    }
     if (status == SYSTOLE_OK) {
         (void)snprintf(device->name, sizeof device->name, "%s", systole_driver_transport(device->driver)->name);
     }
@@ -57,9 +64,9 @@ enum systole_status systole_device_open(const char *name, const struct systole_d
         status = open_driver(name, &options, made, diagnostic);
     } else if (status == SYSTOLE_OK) {
         (void)snprintf(made->name, sizeof made->name, "cpu");
-        if (options.faults != NULL) {
+        if (options.faults != NULL || options.record != NULL) {
             status = systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "open model, rtl or usb",
-                                  "the CPU has no bus to disturb");
+                                  "the CPU has no bus to disturb or record");
         }
     }
     if (status != SYSTOLE_OK) {
@@ -73,6 +80,7 @@ enum systole_status systole_device_open(const char *name, const struct systole_d
 void device_release(struct systole_device *device) {
     if (--device->references == 0) {
         systole_driver_close(device->driver);
+        (void)systole_capture_close(device->capture, NULL);
         free(device);
     }
 }
@@ -141,6 +149,7 @@ void systole_device_statistics(const struct systole_device *device, struct systo
         .direct_bytes = driver.direct_bytes,
         .copied_bytes = driver.copied_bytes,
         .last_failure = driver.last_failure,
+        .recording_failed = device->capture != NULL && systole_capture_failed(device->capture),
     };
     memcpy(statistics, &told, room < sizeof told ? room : sizeof told);
 }

@@ -8,10 +8,12 @@
 #include "driver.h"
 #include "session.h"
 #include "systole.h"
+#include "usb_capture.h"
 
 struct systole_device {
     uint32_t references;
-    struct systole_driver *driver; // NULL: the CPU
+    struct systole_driver *driver;   // NULL: the CPU
+    struct systole_capture *capture; // NULL: not recorded
     struct systole_target target;
     char name[64];
     // Inferences whose next step is not the device's, and those that are to be told; in that order, oldest first.

@@ -8,6 +8,7 @@
 
 #include "fault_injection.h"
 #include "read_file.h"
+#include "recording_transport.h"
 
 static void tell_fault(void *context, const struct systole_fault_told *told) {
     (void)context;
@@ -74,7 +75,7 @@ static enum systole_status check_usb_choice(const char *name, const char *choice
                               "usb:N (an index), usb:BUS-PORT (a place) or usb:serial:TEXT", "unknown device");
 }
 
-enum systole_status wiring_open_transport(const char *name, const struct systole_target *target,
+static enum systole_status open_transport(const char *name, const struct systole_target *target,
                                           const struct wiring_options *options, struct systole_transport **transport,
                                           struct systole_diagnostic *diagnostic) {
     bool usb = strcmp(name, "usb") == 0 || strncmp(name, "usb:", 4) == 0;
@@ -91,6 +92,15 @@ enum systole_status wiring_open_transport(const char *name, const struct systole
     enum systole_status status = wiring_create_device(name, target, options, &device, diagnostic);
     return status == SYSTOLE_OK
                ? systole_in_process_open(device, strcmp(name, "rtl") == 0 ? "rtl" : "model", transport, diagnostic)
+               : status;
+}
+
+enum systole_status wiring_open_transport(const char *name, const struct systole_target *target,
+                                          const struct wiring_options *options, struct systole_transport **transport,
+                                          struct systole_diagnostic *diagnostic) {
+    enum systole_status status = open_transport(name, target, options, transport, diagnostic);
+    return status == SYSTOLE_OK && options->record != NULL
+               ? systole_recording_open(*transport, options->record, transport, diagnostic)
                : status;
 }
 

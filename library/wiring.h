@@ -6,10 +6,12 @@
 
 #include "device.h"
 #include "driver.h"
+#include "usb_capture.h"
 
 struct wiring_options {
     struct systole_driver_options driver;
     const char *faults; // file with a fault script (docs/faults.md) for a device in this process; NULL: none
+    struct systole_capture *record;    // receives all traffic, borrowed until the transport is closed; NULL: none
     const struct systole_waves *waves; // what an RTL in this process writes (device.h); NULL: none
 };
 

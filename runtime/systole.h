@@ -52,6 +52,7 @@ struct systole_device_options {
     size_t size;
     const char *target; // preset's name or path of a description file; NULL: "systole16". A device on USB must be of it
     const char *faults; // model and rtl: path of a fault script, which they follow
+    const char *record; // path of a file that receives all USB traffic (docs/driver.md); not with cpu
     uint32_t silence_ms;  // the longest time without a sign of life of the device, on any wait; 0: 10,000
     uint32_t replays;     // how often an inference that the device failed runs again by itself; 0: 3
     bool no_replay;       // ... never
@@ -91,6 +92,7 @@ struct systole_device_statistics {
     uint64_t direct_bytes;       // moved straight from and to the memory of their owner
     uint64_t copied_bytes;       // ... through buffers of the driver's
     enum systole_status last_failure; // what the last recovery was for
+    bool recording_failed;            // `record` could not be written whole
 };
 void systole_device_statistics(const struct systole_device *device, struct systole_device_statistics *statistics);
 

@@ -18,7 +18,7 @@ ifdef SANITIZE
   LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
-FOLDERS := spec/gen common common/program graph graph/zoo compiler runtime runtime/reference userspace_driver hw_model library cli
+FOLDERS := spec/gen common common/program graph graph/zoo compiler runtime runtime/reference runtime/fast userspace_driver hw_model library cli
 
 # Who may include whom.
 INCLUDE_common := -Ispec/gen -Icommon
@@ -108,10 +108,17 @@ $(BUILD)/gen/%_generated.h: %.fbs
 	$(SAY) '  FLATC $<'
 	$(AT)flatc --cpp --gen-mutable -o $(@D) $<
 
+# Fast kernels are loops: optimised further, each set for its own instructions, which only it may use.
+$(BUILD)/obj/runtime/fast/%: OPTIMISE_MORE = -O3
+ifeq ($(shell uname -m),x86_64)
+$(BUILD)/obj/runtime/fast/micro_avx2.c.o: OPTIMISE_MORE = -O3 -mavx2 -mfma
+$(BUILD)/obj/runtime/fast/micro_avx512.c.o: \
+  OPTIMISE_MORE = -O3 -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+endif
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(SAY) '  CC   $<'
-	$(AT)$(CC) $(CFLAGS_ALL) $(INCLUDES) -MMD -MP -c $< -o $@
+	$(AT)$(CC) $(CFLAGS_ALL) $(OPTIMISE_MORE) $(INCLUDES) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/%.cc.o: %.cc | $(SCHEMA_HEADERS)
 	@mkdir -p $(@D)

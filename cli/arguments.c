@@ -29,6 +29,9 @@ static const struct {
     {CLI_OUTPUT_DIR, "output-dir", 0, "DIR", "receives output0.bin, output1.bin ..."},
     {CLI_ALL_TENSORS, "all-tensors", 0, NULL, "also tensorINDEX.bin of every tensor (--device cpu)"},
     {CLI_REPEAT, "repeat", 0, "N", "run N times; the report has median, minimum and maximum"},
+    {CLI_KERNELS, "kernels", 0, "NAME",
+     "of the CPU: reference, c, avx2, avx512, neon, neon-dot or fastest, which environment SYSTOLE_KERNELS may name"},
+    {CLI_THREADS, "threads", 0, "N", "of the CPU's fast kernels; default 1"},
     {CLI_REPORT, "report", 0, "FILE.json", "everything measured, as JSON"},
     {CLI_TRACE, "trace", 0, "FILE.json", "every command on its unit's track; Perfetto opens it (--device not cpu)"},
     {CLI_HTML, "html", 0, "FILE.html", "a page that explains the cycles (--device not cpu)"},
@@ -155,7 +158,7 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
     }
     options[count++] = (struct option){"help", no_argument, NULL, 'h'};
     options[count] = (struct option){NULL, 0, NULL, 0};
-    *arguments = (struct cli_arguments){.device = "model", .seed = 1, .repeat = 1, .devices = 1};
+    *arguments = (struct cli_arguments){.device = "model", .seed = 1, .repeat = 1, .devices = 1, .threads = 1};
     *exit_status = 2;
     // What stands behind `--` belongs to another program and is not reordered.
     int mine = argc;
@@ -235,6 +238,16 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
         case CLI_REPEAT:
             if (!parse_number(optarg, 1, &arguments->repeat) || arguments->repeat > 1000000) {
                 (void)cli_usage_error(command, "--repeat wants a number from 1 to 1000000, not '%s'", optarg);
+                return false;
+            }
+            break;
+        case CLI_KERNELS:
+            arguments->kernels = optarg;
+            break;
+        case CLI_THREADS:
+            if (!parse_number(optarg, 1, &arguments->threads) || arguments->threads > SYSTOLE_LARGEST_THREADS) {
+                (void)cli_usage_error(command, "--threads wants a number from 1 to %d, not '%s'",
+                                      SYSTOLE_LARGEST_THREADS, optarg);
                 return false;
             }
             break;

@@ -53,6 +53,8 @@ enum cli_option {
     CLI_SOCKET = 1 << 23,
     CLI_DEVICES = 1 << 24,
     CLI_RECORD = 1 << 25,
+    CLI_KERNELS = 1 << 26,
+    CLI_THREADS = 1 << 27,
 };
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_DEVICES 16
@@ -71,6 +73,8 @@ struct cli_arguments {
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     struct cli_normalisation normalisation;
+    const char *kernels; // NULL: not given
+    uint32_t threads;
     uint32_t seed, repeat, point, devices, waves_segment, waves_command;
     bool seed_given, point_given, waves_command_given, all_tensors, show_operations, is_float;
 };
@@ -119,8 +123,20 @@ struct cli_measurement {
     const struct systole_session_cycles *cycles; // NULL: CPU
     const double *wall_seconds;                  // of each repetition
     uint32_t repeat;
-    double simulated_cycles_per_second; // 0: nothing was simulated
+    double simulated_cycles_per_second;             // 0: nothing was simulated
+    const struct cli_operator_time *operator_times; // CPU: one an operator; NULL: not measured
+    uint32_t threads;                               // CPU
 };
+struct cli_operator_time {
+    double best, sum; // seconds over the repetitions
+    bool is_fast;
+};
+// Median, smallest and largest of the repetitions; false: no memory.
+bool cli_wall(const struct cli_measurement *measurement, double *median, double *least, double *most);
+void cli_print_cpu(const struct cli_measurement *measurement); // repetitions, and time and GMAC/s of each operator
+// --kernels, or `otherwise`, as what it stands for here.
+enum systole_status cli_kernels(const struct cli_arguments *arguments, enum systole_kernel_level otherwise,
+                                enum systole_kernel_level *level, struct systole_diagnostic *diagnostic);
 enum systole_status cli_write_report(const char *path, const struct cli_measurement *measurement,
                                      struct systole_diagnostic *diagnostic);
 struct json_t;

@@ -96,9 +96,20 @@ static void print_output(const struct systole_graph *graph, uint32_t output, con
     printf("\n");
 }
 
+static void add_times(const struct systole_session *session, uint32_t operators, struct cli_operator_time *times) {
+    for (uint32_t i = 0; times != NULL && i < operators; i++) {
+        double seconds = 0;
+        if (systole_session_operator_time(session, i, &seconds, &times[i].is_fast)) {
+            times[i].best = times[i].sum == 0 || seconds < times[i].best ? seconds : times[i].best;
+            times[i].sum += seconds;
+        }
+    }
+}
+
 static enum systole_status measure(struct systole_session *session, struct systole_driver *driver,
                                    const struct cli_arguments *arguments, const struct cli_subject *subject,
-                                   double *wall, struct systole_diagnostic *diagnostic) {
+                                   double *wall, struct cli_operator_time *times,
+                                   struct systole_diagnostic *diagnostic) {
     uint64_t cycles_before = 0, cycles_after = 0;
     double seconds_before = 0, seconds_after = 0;
     struct systole_transport *transport = driver != NULL ? systole_driver_transport(driver) : NULL;
@@ -110,6 +121,7 @@ static enum systole_status measure(struct systole_session *session, struct systo
         double start = cli_seconds();
         enum systole_status status = systole_session_invoke(session, diagnostic);
         wall[i] = cli_seconds() - start;
+        add_times(session, subject->graph.operator_count, times);
         if (status != SYSTOLE_OK) {
             return status;
         }
@@ -128,7 +140,12 @@ static enum systole_status measure(struct systole_session *session, struct systo
         .wall_seconds = wall,
         .repeat = arguments->repeat,
         .simulated_cycles_per_second = seconds > 0 ? (double)(cycles_after - cycles_before) / seconds : 0,
+        .operator_times = times,
+        .threads = arguments->threads,
     };
+    if (times != NULL && arguments->repeat > 1) {
+        cli_print_cpu(&measurement);
+    }
     if (arguments->show_operations && subject->has_program) {
         cli_print_placement(&subject->program);
     }
@@ -167,6 +184,8 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     struct systole_session *session = NULL;
     struct systole_capture *capture = NULL;
     double *wall = NULL;
+    struct cli_operator_time *times = NULL;
+    enum systole_kernel_level kernels = SYSTOLE_KERNELS_REFERENCE;
     enum systole_status status =
         cli_subject_open(arguments.positional[0], arguments.target, !cpu, NULL, &subject, &diagnostic);
     if (status != SYSTOLE_OK) {
@@ -178,7 +197,8 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         goto done;
     }
     wall = calloc(arguments.repeat, sizeof *wall);
-    if (wall == NULL) {
+    times = cpu ? calloc((size_t)subject.graph.operator_count + 1, sizeof *times) : NULL;
+    if (wall == NULL || (cpu && times == NULL)) {
         status = systole_fail(&diagnostic, SYSTOLE_OUT_OF_MEMORY, "--repeat", "", "no memory");
         goto done;
     }
@@ -195,15 +215,22 @@ static int run(const struct cli_command *command, int argc, char **argv) {
             goto done;
         }
     }
-    struct systole_session_options options = {.driver = driver, .keep_tensors = arguments.all_tensors};
-    status = systole_session_create(cpu ? &subject.graph : NULL, cpu ? NULL : &subject.program, &options, &session,
-                                    &diagnostic);
+    status = cli_kernels(&arguments, SYSTOLE_KERNELS_FASTEST, &kernels, &diagnostic);
+    struct systole_session_options options = {.driver = driver,
+                                              .keep_tensors = arguments.all_tensors,
+                                              .kernels = kernels,
+                                              .threads = arguments.threads,
+                                              .measure = cpu};
+    if (status == SYSTOLE_OK) {
+        status = systole_session_create(cpu ? &subject.graph : NULL, cpu ? NULL : &subject.program, &options, &session,
+                                        &diagnostic);
+    }
     if (status == SYSTOLE_OK) {
         status = cli_fill_inputs(session, arguments.inputs, arguments.input_count, arguments.seed,
                                  &arguments.normalisation, &diagnostic);
     }
     if (status == SYSTOLE_OK) {
-        status = measure(session, driver, &arguments, &subject, wall, &diagnostic);
+        status = measure(session, driver, &arguments, &subject, wall, times, &diagnostic);
     }
     if (status == SYSTOLE_OK && arguments.output_dir != NULL) {
         status = write_outputs(session, &arguments, &diagnostic);
@@ -220,6 +247,7 @@ done:
         status = SYSTOLE_BAD_FILE;
         diagnostic = unwritten;
     }
+    free(times);
     free(wall);
     cli_subject_close(&subject);
     return status == SYSTOLE_OK ? 0 : cli_error(status, &diagnostic);
@@ -229,10 +257,12 @@ const struct cli_command cli_run = {
     .name = "run",
     .summary = "a model or a program on the CPU or a device",
     .usage = "MODEL.tflite|PROGRAM.systole [options]",
-    .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator.\n",
+    .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator; with "
+            "--repeat on\n"
+            "the CPU the time of each.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_OUTPUT_DIR |
                CLI_ALL_TENSORS | CLI_REPEAT | CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS |
-               CLI_RECORD,
+               CLI_RECORD | CLI_KERNELS | CLI_THREADS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -181,8 +181,11 @@ static enum systole_status golden_layers(struct systole_session *session, const 
 
 static enum systole_status verify_cpu(const struct cli_subject *subject, const struct cli_arguments *arguments,
                                       struct systole_session **session, struct systole_diagnostic *diagnostic) {
-    struct systole_session_options options = {.driver = NULL, .keep_tensors = true};
-    enum systole_status status = systole_session_create(&subject->graph, NULL, &options, session, diagnostic);
+    struct systole_session_options options = {.driver = NULL, .keep_tensors = true, .threads = arguments->threads};
+    enum systole_status status = cli_kernels(arguments, SYSTOLE_KERNELS_REFERENCE, &options.kernels, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = systole_session_create(&subject->graph, NULL, &options, session, diagnostic);
+    }
     if (status == SYSTOLE_OK) {
         status = fill(*session, arguments, diagnostic);
     }
@@ -474,9 +477,10 @@ const struct cli_command cli_verify = {
         "is named with operator, element, both values, command and cycle. --dump-waves shows that command at work; it\n"
         "needs `make rtl-trace TARGET=FILE`.\n"
         "Equal means to the bit, in floats within 1e-5 of the output's largest magnitude. A model with dynamic range\n"
-        "operators (float activations, int8 weights) must agree with its golden to 30 dB of signal to noise.\n",
+        "operators (float activations, int8 weights) must agree with its golden to 30 dB of signal to noise.\n"
+        "The CPU's side computes with the reference kernels; --kernels holds others against the same.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_GOLDEN | CLI_FAULTS |
-               CLI_DUMP_WAVES | CLI_WAVES_COMMAND,
+               CLI_KERNELS | CLI_THREADS | CLI_DUMP_WAVES | CLI_WAVES_COMMAND,
     .minimum = 1,
     .maximum = 1,
     .run = run,

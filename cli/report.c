@@ -61,6 +61,12 @@ static json_t *operator_json(const struct cli_measurement *m, uint32_t index) {
                   info != NULL ? info->reason : "requested", "detail", info != NULL ? info->detail : "", "outputs",
                   outputs, "macs", (json_int_t)systole_operator_macs(graph, index), "cycles", (json_int_t)cycles,
                   "predicted_cycles", (json_int_t)(info != NULL ? info->predicted_cycles : 0));
+    if (m->operator_times != NULL) {
+        const struct cli_operator_time *time = &m->operator_times[index];
+        json_object_set_new(json, "kernel", json_string(time->is_fast ? "fast" : "reference"));
+        json_object_set_new(json, "seconds",
+                            json_pack("{s:f, s:f}", "min", time->best, "mean", time->sum / (double)m->repeat));
+    }
     if (m->cycles != NULL && m->cycles->units != NULL && index < m->cycles->operator_count) {
         json_object_set_new(json, "units", counters_json(m->cycles->units[index]));
     }
@@ -72,20 +78,38 @@ static int compare_doubles(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static json_t *wall_json(const struct cli_measurement *m) {
+bool cli_wall(const struct cli_measurement *m, double *median, double *least, double *most) {
     double *sorted = malloc(m->repeat * sizeof *sorted);
     if (sorted == NULL) {
-        return NULL;
+        return false;
     }
     for (uint32_t i = 0; i < m->repeat; i++) {
         sorted[i] = m->wall_seconds[i];
     }
     qsort(sorted, m->repeat, sizeof *sorted, compare_doubles);
     uint32_t half = m->repeat / 2;
-    double median = m->repeat % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-    json_t *wall = json_pack("{s:f, s:f, s:f}", "median", median, "min", sorted[0], "max", sorted[m->repeat - 1]);
+    *median = m->repeat % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+    *least = sorted[0];
+    *most = sorted[m->repeat - 1];
     free(sorted);
-    return wall;
+    return true;
+}
+
+static json_t *wall_json(const struct cli_measurement *m) {
+    double median, least, most;
+    return cli_wall(m, &median, &least, &most)
+               ? json_pack("{s:f, s:f, s:f}", "median", median, "min", least, "max", most)
+               : NULL;
+}
+
+// What only the CPU has.
+static void add_cpu(json_t *report, const struct cli_measurement *m, uint64_t macs) {
+    double median = 0, least = 0, most = 0;
+    (void)cli_wall(m, &median, &least, &most);
+    json_object_set_new(report, "kernels", json_string(systole_kernel_level_name(systole_session_kernels(m->session))));
+    json_object_set_new(report, "threads", json_integer(m->threads));
+    json_object_set_new(report, "arena_bytes", json_integer((json_int_t)systole_session_arena_size(m->session)));
+    json_object_set_new(report, "gmacs_per_second", json_real(median > 0 ? (double)macs / median * 1.0e-9 : 0));
 }
 
 // What only a device has.
@@ -132,6 +156,9 @@ enum systole_status cli_write_report(const char *path, const struct cli_measurem
     json_object_set_new(report, "macs", json_integer((json_int_t)macs));
     if (m->cycles != NULL) {
         add_device(report, m, macs);
+    }
+    if (m->operator_times != NULL) {
+        add_cpu(report, m, macs);
     }
     if (m->repeat != 0) {
         json_object_set_new(report, "wall_seconds", wall_json(m));

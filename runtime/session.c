@@ -141,10 +141,17 @@ static uint64_t elapsed(uint64_t before, uint64_t after) {
     return after > before ? after - before : 0;
 }
 
+static struct systole_interpreter_options interpreter_options(const struct systole_session *session) {
+    return (struct systole_interpreter_options){
+        .kernels = session->options.kernels, .threads = session->options.threads, .measure = session->options.measure};
+}
+
 static enum systole_status create_on_cpu(struct systole_session *session, struct systole_diagnostic *diagnostic) {
     enum systole_status status = check_constants(session->graph, NULL, diagnostic);
     if (status == SYSTOLE_OK) {
-        status = systole_interpreter_create(session->graph, NULL, &session->interpreter, diagnostic);
+        struct systole_interpreter_options options = interpreter_options(session);
+        options.share_memory = options.kernels != SYSTOLE_KERNELS_REFERENCE && !session->options.keep_tensors;
+        status = systole_interpreter_create_with(session->graph, NULL, &options, &session->interpreter, diagnostic);
     }
     if (status == SYSTOLE_OK) {
         mark_host_tensors(session, NULL);
@@ -182,7 +189,8 @@ static enum systole_status create_on_device(struct systole_session *session, con
         status = check_constants(graph, run, diagnostic);
     }
     if (status == SYSTOLE_OK) {
-        status = systole_interpreter_create(graph, run, &session->interpreter, diagnostic);
+        const struct systole_interpreter_options options = interpreter_options(session);
+        status = systole_interpreter_create_with(graph, run, &options, &session->interpreter, diagnostic);
     }
     if (status == SYSTOLE_OK) {
         status = check_device_target(session, diagnostic);
@@ -275,8 +283,22 @@ const uint8_t *systole_session_tensor(struct systole_session *session, int32_t t
     if (tensor < 0 || (uint32_t)tensor >= session->graph->tensor_count || !session->on_host[tensor]) {
         return NULL;
     }
-    *size = session->graph->tensors[tensor].size;
-    return systole_interpreter_tensor(session->interpreter, tensor);
+    const uint8_t *bytes = systole_interpreter_tensor(session->interpreter, tensor);
+    *size = bytes != NULL ? session->graph->tensors[tensor].size : 0;
+    return bytes;
+}
+
+bool systole_session_operator_time(const struct systole_session *session, uint32_t operator_index, double *seconds,
+                                   bool *is_fast) {
+    return systole_interpreter_operator_time(session->interpreter, operator_index, seconds, is_fast);
+}
+
+enum systole_kernel_level systole_session_kernels(const struct systole_session *session) {
+    return systole_interpreter_kernels(session->interpreter);
+}
+
+size_t systole_session_arena_size(const struct systole_session *session) {
+    return systole_interpreter_arena_size(session->interpreter);
 }
 
 uint8_t *systole_session_input(struct systole_session *session, uint32_t input, size_t *size) {

@@ -6,16 +6,20 @@
 #define SYSTOLE_SESSION_H
 
 #include "driver.h"
+#include "fast/kernel_level.h"
 #include "graph.h"
 
 struct systole_session;
 
 // Where device segments run. NULL driver: on the CPU.
 struct systole_session_options {
-    struct systole_driver *driver; // borrowed
-    bool keep_tensors;             // CPU: keep every tensor for systole_session_tensor
-    bool verify;                   // compare every tensor that exists on an in-process device, box by box, as its
-                                   // commands retire, with the CPU's; over USB outputs of segments only
+    struct systole_driver *driver;     // borrowed
+    bool keep_tensors;                 // CPU: keep every tensor for systole_session_tensor
+    enum systole_kernel_level kernels; // of what runs on the CPU; 0: the reference
+    uint32_t threads;                  // of fast kernels; 0: one
+    bool measure;                      // CPU: take the time of each operator
+    bool verify;                       // compare every tensor that exists on an in-process device, box by box, as its
+                                       // commands retire, with the CPU's; over USB outputs of segments only
     // A session of the same program and driver, which outlives this one: what it loaded is used here, too.
     const struct systole_session *lender;
     // Called from the driver's poll when a segment of an invocation in steps has ended (below); may be NULL.
@@ -35,6 +39,13 @@ const struct systole_graph *systole_session_graph(const struct systole_session *
 uint8_t *systole_session_input(struct systole_session *session, uint32_t input, size_t *size);
 const uint8_t *systole_session_output(struct systole_session *session, uint32_t output, size_t *size);
 const uint8_t *systole_session_tensor(struct systole_session *session, int32_t tensor, size_t *size);
+// Seconds of an operator in the last invocation, with `measure`, and whether a fast kernel ran it. False: the CPU did
+// not.
+bool systole_session_operator_time(const struct systole_session *session, uint32_t operator_index, double *seconds,
+                                   bool *is_fast);
+// What `kernels` resolved to, and the bytes that the tensors share on the CPU (0: each has its own).
+enum systole_kernel_level systole_session_kernels(const struct systole_session *session);
+size_t systole_session_arena_size(const struct systole_session *session);
 
 // Runs once. With `verify`, SYSTOLE_MISMATCH when a tensor differs; the first difference is in the diagnostic and all
 // in the findings.

@@ -8,6 +8,8 @@
 
 #include "graph.h"
 
+struct systole_fast_context;
+
 // An operator of a graph with what its kernel made of it.
 struct systole_kernel_call {
     const struct systole_graph *graph;
@@ -16,6 +18,7 @@ struct systole_kernel_call {
     uint8_t *const *tensors; // bytes of each tensor of the graph; only valid in run. Inputs are written only when they
                              // are variables
     void *state;             // from prepare
+    struct systole_fast_context *fast; // of fast kernels (fast/fast_kernel.h); NULL for those of the reference
 };
 
 struct systole_kernel {

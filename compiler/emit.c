@@ -35,13 +35,15 @@ static void emit_window(const struct compilation *c, const struct segment_plan *
     bool raw = o->kind == OPERATION_MAX_POOL || o->kind == OPERATION_MIN_POOL ||
                o->kind == OPERATION_AVERAGE_POOL; // these know no zero points
     uint32_t height = piece->y1 - piece->y0, width = piece->x1 - piece->x0;
+    uint32_t row_pixels = w->row_pixels > 0 ? w->row_pixels : w->input_width;
+    uint32_t image_pixels = w->row_pixels > 0 ? w->image_pixels : w->input_height * w->input_width;
     struct systole_window *b = &command->body.window;
     command->header.opcode = window_opcodes[o->kind];
     command->header.unit = conv ? SYSTOLE_UNIT_ARRAY : SYSTOLE_UNIT_DEPTHWISE;
     *b = (struct systole_window){
-        .input_address = in->placement.address + ir_pixel_word(in, piece->image * w->input_height * w->input_width) +
+        .input_address = in->placement.address + ir_pixel_word(in, piece->image * image_pixels) +
                          (conv ? 0 : piece->t0 * in->placement.tile_stride),
-        .input_row_stride = o->packed ? in->placement.row_stride : ir_pixel_stride(in, w->input_width),
+        .input_row_stride = o->packed ? in->placement.row_stride : ir_pixel_stride(in, row_pixels),
         .input_tile_stride = in->placement.tile_stride,
         .input_pixel_stride = (uint16_t)(o->packed ? w->input_channels : in->placement.pixel_stride),
         .input_height = (uint16_t)w->input_height,

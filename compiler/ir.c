@@ -75,6 +75,10 @@ enum systole_status ir_internal_error(const struct compilation *compilation, uin
                         "internal error at operator %u: %s", operator_index, what);
 }
 
+bool ir_sees_rows(const struct window *w, uint32_t height, uint32_t width) {
+    return w->images * w->input_height == height && w->input_width == width && w->row_pixels == 0;
+}
+
 struct extents ir_extents(const struct systole_tensor *tensor) {
     struct extents extents = {1, 1, 1};
     int32_t rank = tensor->rank;

@@ -68,6 +68,7 @@ struct window {
     uint32_t output_height, output_width, output_channels;
     uint32_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x;
     int32_t pad_top, pad_left;
+    uint32_t image_pixels, row_pixels; // from an input image and row to the next; 0: as the extents say
 };
 
 // How an element-wise operand follows the output, in pixels: from an image, row, column to the next. 0: broadcast.
@@ -121,7 +122,8 @@ struct operation {
     struct move *moves; // of a move, in order
     struct lane_map *lane_maps;
     struct blend *blends;
-    uint32_t move_count, lane_map_count, blend_count;
+    struct phase *phases;
+    uint32_t move_count, lane_map_count, blend_count, phase_count;
     int32_t fill;                // what moves fill with
     struct extents *temporaries; // of a move: one an output, one an input; channels 0: not used
     int32_t first_temporary;     // tensor number of the first (below -1)
@@ -225,6 +227,8 @@ uint32_t ir_divide_up(uint32_t value, uint32_t divisor);
 uint32_t ir_round_up(uint32_t value, uint32_t multiple);
 const char *ir_kind_name(enum operation_kind kind);
 bool ir_is_window(enum operation_kind kind);
+// Whether a window sees the rows and columns of a map of these extents as they are.
+bool ir_sees_rows(const struct window *window, uint32_t height, uint32_t width);
 bool ir_is_pair(enum operation_kind kind); // element-wise on two maps
 uint32_t ir_output_count(const struct operation *operation);
 const struct operand *ir_output(const struct operation *operation, uint32_t index);
@@ -278,6 +282,9 @@ bool restrictions_is_movement(const struct systole_operator *op);
 uint32_t legalise_chain(const struct systole_graph *graph, uint32_t last, uint32_t chain[IR_CHAIN_LIMIT]);
 // Makes an operation a move (fuse: what could not be folded).
 enum systole_status legalise_movement(struct compilation *compilation, struct operation *operation);
+// MEAN, SUM, REDUCE_MAX, REDUCE_MIN (reduce.c); legalise only what is possible.
+bool reduce_is_possible(const struct compilation *compilation, const struct systole_operator *op);
+enum systole_status reduce_legalise(struct compilation *compilation, struct operation *operation);
 // Shared by legalise and fuse: the window of a fully connected layer on a map of height x width x channels.
 // False: the three do not fit together, or the kernel is too large.
 bool legalise_fully_connected(const struct extents *input, const struct extents *output, uint32_t depth,

@@ -129,7 +129,7 @@ static void find_linear(const struct compilation *c, struct segment_plan *segmen
         const struct window *w = &o->window;
         for (uint32_t k = 0; k < o->input_count; k++) {
             struct storage *s = &segment->storages[ir_find_storage(segment, o->inputs[k].tensor)];
-            if (!ir_is_window(o->kind) || !same_rows(w->images, w->input_height, w->input_width, &s->extents)) {
+            if (!ir_is_window(o->kind) || !ir_sees_rows(w, s->extents.height, s->extents.width)) {
                 s->linear = true;
             }
         }

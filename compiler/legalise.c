@@ -135,7 +135,7 @@ static enum systole_status legalise_pool(struct compilation *c, struct operation
     return SYSTOLE_OK;
 }
 
-// Rescale parameters are the same for MEAN, QUANTIZE and RELU.
+// Rescale parameters are the same for QUANTIZE and RELU.
 static enum systole_status set_rescale(struct compilation *c, struct operation *operation) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
     struct systole_rescale_parameters p;
@@ -149,48 +149,6 @@ static enum systole_status set_rescale(struct compilation *c, struct operation *
     operation->clamp_min = p.clamp_min;
     operation->clamp_max = p.clamp_max;
     return SYSTOLE_OK;
-}
-
-// The window over all rows and columns that are reduced. REDUCE_MAX and REDUCE_MIN look at bytes, MEAN at sums.
-static enum systole_status legalise_reduction(struct compilation *c, struct operation *operation) {
-    const struct systole_operator *op = &c->graph->operators[operation->index];
-    const struct systole_tensor *in = tensor_of(c, op->inputs[0]);
-    bool axes[SYSTOLE_MAX_RANK], reduced[4] = {false, false, false, false};
-    uint32_t shape[4] = {1, 1, 1, 1}, count;
-    enum systole_status status = systole_mean_axes(c->graph, operation->index, axes, &count, c->diagnostic);
-    if (status != SYSTOLE_OK) {
-        return status;
-    }
-    for (int32_t i = 0; i < in->rank; i++) {
-        shape[4 - in->rank + i] = (uint32_t)in->shape[i];
-        reduced[4 - in->rank + i] = axes[i];
-    }
-    operation->kind = op->code == SYSTOLE_OP_REDUCE_MAX   ? OPERATION_MAX_POOL
-                      : op->code == SYSTOLE_OP_REDUCE_MIN ? OPERATION_MIN_POOL
-                                                          : OPERATION_SUM_POOL;
-    operation->window = (struct window){
-        .images = shape[0],
-        .input_height = shape[1],
-        .input_width = shape[2],
-        .input_channels = shape[3],
-        .output_height = reduced[1] ? 1 : shape[1],
-        .output_width = reduced[2] ? 1 : shape[2],
-        .output_channels = shape[3],
-        .kernel_height = reduced[1] ? shape[1] : 1,
-        .kernel_width = reduced[2] ? shape[2] : 1,
-        .stride_y = 1,
-        .stride_x = 1,
-        .dilation_y = 1,
-        .dilation_x = 1,
-    };
-    if (operation->kind != OPERATION_SUM_POOL) {
-        operation->inputs[0] = operand_of(c, op->inputs[0], 0);
-        operation->output = operand_of(c, op->outputs[0], 0);
-        systole_activation_range(tensor_of(c, op->outputs[0]), SYSTOLE_ACTIVATION_NONE, &operation->clamp_min,
-                                 &operation->clamp_max);
-        return SYSTOLE_OK;
-    }
-    return set_rescale(c, operation);
 }
 
 // An element-wise operation on the whole of one map.
@@ -447,9 +405,10 @@ static enum systole_status legalise(struct compilation *c, struct operation *ope
     case SYSTOLE_OP_MAX_POOL_2D:
         return legalise_pool(c, operation);
     case SYSTOLE_OP_MEAN:
+    case SYSTOLE_OP_SUM:
     case SYSTOLE_OP_REDUCE_MAX:
     case SYSTOLE_OP_REDUCE_MIN:
-        return legalise_reduction(c, operation);
+        return reduce_legalise(c, operation);
     case SYSTOLE_OP_RESHAPE:
     case SYSTOLE_OP_SQUEEZE:
     case SYSTOLE_OP_EXPAND_DIMS:

@@ -18,6 +18,7 @@ enum move_kind {
     MOVE_FILL,  // one value
     MOVE_LANES, // channels to other lanes: a convolution whose weights are ones and zeros
     MOVE_BLEND, // a weighted sum of up to two rows and some columns: a depthwise convolution
+    MOVE_CONV,  // a phase of a TRANSPOSE_CONV
     MOVE_MERGE, // the larger of result and temporary: brings together what several MOVE_LANES made
 };
 
@@ -32,8 +33,18 @@ struct lane_map {
 
 // What a MOVE_BLEND weighs with, one set of rows x columns taps for each output tile of its command.
 struct blend {
-    uint32_t rows, columns, tiles;
-    uint8_t *weights, *shifts; // a tile's weights sum to 1 << shift
+    uint32_t rows, columns, tiles, row_pixels; // pixels from a row of the source to the next
+    uint8_t *weights, *shifts;                 // a tile's weights sum to 1 << shift
+    uint32_t parameter_offset;
+};
+
+// The outputs of a TRANSPOSE_CONV that lie `stride` apart: a convolution of stride 1 with a part of the kernel, from
+// its last tap back. Origin: of the window of output 0, in the input image.
+struct phase {
+    uint32_t rows, columns, first_y, first_x; // taps, and where in the kernel the first is
+    int32_t origin_y, origin_x;
+    uint32_t image_height, image_width;
+    bool has_weights; // else one tap of weight zero
     uint32_t parameter_offset;
 };
 
@@ -49,6 +60,7 @@ struct move {
     int32_t table;                                         // MOVE_COPY; -1: none
     uint32_t lanes;                                        // MOVE_LANES: which lane_map
     uint32_t blend;                                        // MOVE_BLEND: which blend
+    uint32_t phase;                                        // MOVE_CONV: which phase
     uint32_t phases; // MOVE_BLEND: above 1, the command's output tiles are as many neighbouring columns
     bool is_final;   // after it the box of the output is complete
 };
@@ -63,6 +75,19 @@ bool resize_plan(struct compilation *c, struct operation *operation);
 enum systole_status movement_plan(struct compilation *c, struct operation *operation, bool *possible);
 // One source an element of an output. False: the operator cannot be expressed so.
 bool movement_map(const struct compilation *c, uint32_t operator_index, uint32_t output, struct movement_source *map);
+
+// TRANSPOSE_CONV (transpose_convolution.c): its phases and moves, false: too many. Input rows of an image that rows
+// i0 .. i1-1 of a phase read. Words of a phase's parameters and their bytes; cycles on the array; the command but for
+// its output's address and strides.
+bool transpose_convolution_plan(struct compilation *c, struct operation *operation);
+void transpose_convolution_rows(const struct phase *phase, uint32_t i0, uint32_t i1, uint32_t *lo, uint32_t *hi);
+uint64_t transpose_convolution_words(const struct compilation *c, const struct operation *o, const struct phase *phase);
+void transpose_convolution_put(const struct compilation *c, const struct operation *o, const struct phase *phase,
+                               uint8_t *bytes);
+uint64_t transpose_convolution_cycles(const struct compilation *c, const struct operation *o, const struct move *move,
+                                      uint32_t rows);
+void transpose_convolution_emit(const struct compilation *c, const struct operation *o, const struct piece *piece,
+                                const struct storage *source, struct systole_command *command);
 
 // The pieces of all moves, in order; returns their number (pieces NULL: only that).
 uint32_t movement_pieces(const struct compilation *c, const struct operation *o, uint32_t position,

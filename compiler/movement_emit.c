@@ -31,7 +31,7 @@ static uint32_t least(uint32_t a, uint32_t b) {
 }
 
 uint32_t movement_piece_columns(const struct compilation *c, const struct move *move) {
-    bool accumulates = move->kind == MOVE_LANES;
+    bool accumulates = move->kind == MOVE_LANES || move->kind == MOVE_CONV;
     return accumulates ? ir_divide_up(move->columns, ir_divide_up(move->columns, c->target->accumulators))
                        : move->columns;
 }
@@ -90,6 +90,10 @@ uint64_t movement_place_parameters(const struct compilation *c, struct operation
         o->blends[i].parameter_offset = (uint32_t)words;
         words += (uint64_t)blend_words(c, &o->blends[i]) * o->blends[i].tiles;
     }
+    for (uint32_t i = 0; i < o->phase_count; i++) {
+        o->phases[i].parameter_offset = (uint32_t)words;
+        words += transpose_convolution_words(c, o, &o->phases[i]);
+    }
     for (uint32_t i = 0; i < o->lane_map_count; i++) {
         struct lane_map *map = &o->lane_maps[i];
         map->parameter_offset = (uint32_t)words;
@@ -140,6 +144,10 @@ static void put_blend(const struct compilation *c, const struct blend *blend, ui
 void movement_put_parameters(const struct compilation *c, const struct operation *o, uint8_t *parameters) {
     for (uint32_t i = 0; i < o->blend_count; i++) {
         put_blend(c, &o->blends[i], parameters + (size_t)o->blends[i].parameter_offset * c->target->columns);
+    }
+    for (uint32_t i = 0; i < o->phase_count; i++) {
+        transpose_convolution_put(c, o, &o->phases[i],
+                                  parameters + (size_t)o->phases[i].parameter_offset * c->target->columns);
     }
     for (uint32_t i = 0; i < o->table_count; i++) {
         memcpy(parameters + (size_t)o->tables[i].parameter_offset * c->target->columns, o->tables[i].bytes, 256);
@@ -219,8 +227,8 @@ static void emit_blend(const struct segment_plan *segment, const struct operatio
     const struct blend *blend = &o->blends[move->blend];
     const struct storage *source = source_storage(segment, o, move);
     uint32_t height = piece->y1 - piece->y0, width = piece->x1 - piece->x0;
-    uint32_t stride_y = move->from_row / source->placement.width, stride_x = move->from_column;
-    uint32_t row = ir_pixel_stride(source, source->placement.width);
+    uint32_t stride_y = move->from_row / blend->row_pixels, stride_x = move->from_column;
+    uint32_t row = ir_pixel_stride(source, blend->row_pixels);
     bool phases = move->phases > 1;
     if (stride_y == 0) { // the same row again and again, one tap
         stride_y = 1;
@@ -312,7 +320,13 @@ void movement_emit(const struct compilation *c, const struct segment_plan *segme
     struct place from = source_place(segment, o, piece), to = target_place(target, piece);
     command->header.flags =
         (uint16_t)(o->output.is_unsigned ? SYSTOLE_FLAG_INPUT_UNSIGNED | SYSTOLE_FLAG_OUTPUT_UNSIGNED : 0);
-    if (move->kind == MOVE_LANES) {
+    if (move->kind == MOVE_CONV) {
+        transpose_convolution_emit(c, o, piece, source_storage(segment, o, move), command);
+        command->body.window.output_address = to.address;
+        command->body.window.output_row_stride = to.row;
+        command->body.window.output_tile_stride = to.tile;
+        command->body.window.output_pixel_stride = (uint16_t)to.column;
+    } else if (move->kind == MOVE_LANES) {
         emit_lanes(c, o, piece, &from, &to, command);
     } else if (move->kind == MOVE_BLEND) {
         emit_blend(segment, o, piece, &from, &to, command);

@@ -416,7 +416,7 @@ static bool begin(struct walk *w) {
 }
 
 uint32_t movement_data_input(const struct systole_operator *op) {
-    return op->code == SYSTOLE_OP_SPLIT ? 1 : 0;
+    return op->code == SYSTOLE_OP_SPLIT ? 1 : op->code == SYSTOLE_OP_TRANSPOSE_CONV ? 2 : 0;
 }
 
 // The element that coordinates name; false: outside.

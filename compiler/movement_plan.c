@@ -445,6 +445,10 @@ enum systole_status movement_plan(struct compilation *c, struct operation *opera
     for (uint32_t i = 0; i < operation->input_count; i++) {
         plan.input_channels[i] = ir_extents(&c->graph->tensors[op->inputs[movement_data_input(op) + i]]).channels;
     }
+    if (op->code == SYSTOLE_OP_TRANSPOSE_CONV) {
+        *possible = transpose_convolution_plan(c, operation);
+        return SYSTOLE_OK;
+    }
     if (op->code == SYSTOLE_OP_RESIZE_BILINEAR && !resize_copies(c, op)) {
         *possible = resize_plan(c, operation);
         return SYSTOLE_OK;

@@ -20,10 +20,20 @@ bool movement_keeps_rows(const struct operation *o, int32_t from, uint32_t width
     bool keeps = true;
     for (uint32_t i = 0; i < o->move_count; i++) {
         const struct move *move = &o->moves[i];
-        if (move->kind != MOVE_FILL && move->kind != MOVE_MERGE && move->from == from) {
-            uint64_t last = move->from_pixel % width + (uint64_t)(move->columns - 1) * move->from_column;
-            keeps = keeps && last < width && (move->rows == 1 || move->from_row % width == 0);
+        if (move->kind == MOVE_FILL || move->kind == MOVE_MERGE || move->from != from) {
+            continue;
         }
+        uint64_t last = move->from_pixel % width + (uint64_t)(move->columns - 1) * move->from_column;
+        bool rows = move->rows == 1 || move->from_row % width == 0;
+        if (move->kind == MOVE_BLEND) {
+            const struct blend *blend = &o->blends[move->blend];
+            last += blend->columns - 1;
+            rows = rows && blend->row_pixels == width;
+        } else if (move->kind == MOVE_CONV) { // windows end at the image
+            last = 0;
+            rows = o->phases[move->phase].image_width == width;
+        }
+        keeps = keeps && rows && last < width;
     }
     return keeps;
 }
@@ -38,6 +48,11 @@ void movement_needs(const struct operation *o, uint32_t input, uint32_t width, u
         if (i0 < i1 && move->kind != MOVE_FILL && move->from == (int32_t)input) {
             uint32_t begin = (move->from_pixel + i0 * move->from_row) / width;
             uint32_t end = (move->from_pixel + (i1 - 1) * move->from_row) / width + taps;
+            if (move->kind == MOVE_CONV) {
+                transpose_convolution_rows(&o->phases[move->phase], i0, i1, &begin, &end);
+                begin += move->from_pixel / width;
+                end += move->from_pixel / width;
+            }
             first = least(first, begin);
             behind = behind > end ? behind : end;
         }
@@ -79,6 +94,8 @@ void movement_add_work(const struct compilation *c, const struct operation *o, u
         uint64_t pixels = (uint64_t)(i1 - i0) * move->columns;
         if (move->kind == MOVE_LANES) {
             units[0] += pixels * move->tiles * o->lane_maps[move->lanes].input_tiles;
+        } else if (move->kind == MOVE_CONV) {
+            units[0] += transpose_convolution_cycles(c, o, move, i1 - i0);
         } else if (move->kind == MOVE_BLEND) {
             const struct blend *blend = &o->blends[move->blend];
             units[1] += pixels * blend->tiles * ir_divide_up(blend->rows * blend->columns, c->target->taps);

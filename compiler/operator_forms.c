@@ -7,8 +7,10 @@
 static const struct systole_operator_form forms[] = {
     {"CONV_2D, FULLY_CONNECTED", "convolution on the array; strides, dilation, padding, fused RELUs"},
     {"DEPTHWISE_CONV_2D", "depthwise unit; with a channel multiplier or more than 256 taps the array"},
+    {"TRANSPOSE_CONV", "a convolution for every phase of the stride, its outputs interleaved by strides"},
     {"AVERAGE_POOL_2D, MAX_POOL_2D", "pooling on the depthwise unit"},
-    {"MEAN, REDUCE_MAX, REDUCE_MIN", "pooling over the whole height, width or both"},
+    {"MEAN, SUM, REDUCE_MAX, REDUCE_MIN",
+     "pooling over all of height, width, batch; MEAN and SUM over channels, too: a convolution of ones"},
     {"ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, PRELU", "element-wise unit, with broadcast by strides"},
     {"RELU, RELU6, RELU_N1_TO_1, QUANTIZE",
      "requantisation; QUANTIZE between int8 and uint8 is folded where it can be"},

@@ -6,7 +6,7 @@
 #include "ir.h"
 
 static bool is_weighted(const struct operation *operation) {
-    return operation->kind == OPERATION_CONV || operation->kind == OPERATION_DEPTHWISE;
+    return operation->kind == OPERATION_CONV || operation->kind == OPERATION_DEPTHWISE || operation->phase_count > 0;
 }
 
 static bool segment_is_weighted(const struct compilation *c, const struct segment_plan *segment) {

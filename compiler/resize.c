@@ -261,6 +261,7 @@ static bool add_blend(struct compilation *c, struct operation *o, const struct a
     }
     struct blend *blend = &o->blends[o->blend_count++];
     *blend = (struct blend){.rows = y->taps, .columns = x->columns, .tiles = x->phases > 1 ? x->phases : tiles};
+    blend->row_pixels = (uint32_t)c->graph->tensors[c->graph->operators[o->index].inputs[0]].shape[2];
     size_t taps = (size_t)blend->rows * blend->columns;
     blend->weights = ir_allocate(c, blend->tiles, taps);
     blend->shifts = ir_allocate(c, blend->tiles, 1);

@@ -29,7 +29,17 @@ static bool is_eight_bit(const struct systole_tensor *tensor) {
 
 static bool is_weighted(const struct systole_operator *op) {
     return op->code == SYSTOLE_OP_CONV_2D || op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D ||
-           op->code == SYSTOLE_OP_FULLY_CONNECTED;
+           op->code == SYSTOLE_OP_FULLY_CONNECTED || op->code == SYSTOLE_OP_TRANSPOSE_CONV;
+}
+
+static bool is_transposed(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_TRANSPOSE_CONV;
+}
+
+// The bias of a weighted operator; -1: none.
+static int32_t bias_of(const struct systole_operator *op) {
+    uint32_t index = is_transposed(op) ? 3 : 2;
+    return op->input_count > index ? op->inputs[index] : -1;
 }
 
 static bool is_convolution(const struct systole_operator *op) {
@@ -50,7 +60,8 @@ static bool is_pad(const struct systole_operator *op) {
 }
 
 static bool is_reduction(const struct systole_operator *op) {
-    return op->code == SYSTOLE_OP_MEAN || op->code == SYSTOLE_OP_REDUCE_MAX || op->code == SYSTOLE_OP_REDUCE_MIN;
+    return op->code == SYSTOLE_OP_MEAN || op->code == SYSTOLE_OP_SUM || op->code == SYSTOLE_OP_REDUCE_MAX ||
+           op->code == SYSTOLE_OP_REDUCE_MIN;
 }
 
 bool restrictions_is_pair(const struct systole_operator *op) {
@@ -129,7 +140,7 @@ static bool operands_missing(const struct compilation *c, const struct systole_o
     (void)c;
     bool two =
         is_weighted(op) || is_pad(op) || restrictions_is_pair(op) || is_reduction(op) || op->code == SYSTOLE_OP_SPLIT;
-    uint32_t needed = two ? 2 : activation_count(op);
+    uint32_t needed = is_transposed(op) ? 3 : two ? 2 : activation_count(op);
     bool missing = op->output_count < 1 || op->input_count < needed || needed < 1 ||
                    (op->output_count != 1 && !restrictions_is_movement(op));
     for (uint32_t i = 0; i < needed && !missing; i++) {
@@ -181,8 +192,9 @@ static bool quantisation_missing(const struct compilation *c, const struct systo
     float scale;
     int32_t zero_point;
     for (uint32_t i = 0; i < activation_count(op); i++) {
-        if (systole_tensor_affine(c->graph, index, op->inputs[i], "input", &scale, &zero_point, NULL) != SYSTOLE_OK) {
-            return find(f, op->inputs[i], tensor_of(c, op->inputs[i])->quantisation.count, 1);
+        int32_t tensor = activation(c, op, i);
+        if (systole_tensor_affine(c->graph, index, tensor, "input", &scale, &zero_point, NULL) != SYSTOLE_OK) {
+            return find(f, tensor, tensor_of(c, tensor)->quantisation.count, 1);
         }
     }
     return systole_tensor_affine(c->graph, index, op->outputs[0], "output", &scale, &zero_point, NULL) != SYSTOLE_OK &&
@@ -190,10 +202,10 @@ static bool quantisation_missing(const struct compilation *c, const struct systo
 }
 
 static bool rank_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (!is_convolution(op) && !is_pool(op)) {
+    if (!is_convolution(op) && !is_transposed(op) && !is_pool(op)) {
         return false;
     }
-    int32_t tensors[3] = {op->inputs[0], op->outputs[0], is_convolution(op) ? op->inputs[1] : op->outputs[0]};
+    int32_t tensors[3] = {activation(c, op, 0), op->outputs[0], is_pool(op) ? op->outputs[0] : op->inputs[1]};
     for (uint32_t i = 0; i < 3; i++) {
         if (tensor_of(c, tensors[i])->rank != 4) {
             return find(f, tensors[i], tensor_of(c, tensors[i])->rank, 4);
@@ -209,8 +221,7 @@ static bool weights_variable(const struct compilation *c, const struct systole_o
     if (tensor_of(c, op->inputs[1])->data == NULL) {
         return find(f, op->inputs[1], 0, 0);
     }
-    return op->input_count > 2 && op->inputs[2] >= 0 && tensor_of(c, op->inputs[2])->data == NULL &&
-           find(f, op->inputs[2], 0, 0);
+    return bias_of(op) >= 0 && tensor_of(c, bias_of(op))->data == NULL && find(f, bias_of(op), 0, 0);
 }
 
 static bool weights_quantised_otherwise(const struct compilation *c, const struct systole_operator *op,
@@ -226,14 +237,14 @@ static bool weights_quantised_otherwise(const struct compilation *c, const struc
 }
 
 static bool bias_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (!is_weighted(op) || op->input_count < 3 || op->inputs[2] < 0) {
+    if (!is_weighted(op) || bias_of(op) < 0) {
         return false;
     }
-    const struct systole_tensor *bias = tensor_of(c, op->inputs[2]);
+    const struct systole_tensor *bias = tensor_of(c, bias_of(op));
     const struct systole_tensor *weights = tensor_of(c, op->inputs[1]);
     int32_t channels = weights->shape[op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D ? weights->rank - 1 : 0];
     return (bias->dtype != SYSTOLE_INT32 || systole_tensor_elements(bias) != (size_t)channels) &&
-           find(f, op->inputs[2], (int64_t)systole_tensor_elements(bias), channels);
+           find(f, bias_of(op), (int64_t)systole_tensor_elements(bias), channels);
 }
 
 static bool activation_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
@@ -257,9 +268,14 @@ static bool axis_differs(const struct systole_operator *op, int32_t input, int32
 }
 
 static bool shape_inconsistent(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    const struct systole_tensor *in = tensor_of(c, op->inputs[0]), *out = tensor_of(c, op->outputs[0]);
+    const struct systole_tensor *in = tensor_of(c, activation(c, op, 0)), *out = tensor_of(c, op->outputs[0]);
     const struct systole_options *o = &op->options;
     bool bad = false;
+    if (is_transposed(op)) {
+        const struct systole_tensor *w = tensor_of(c, op->inputs[1]);
+        bad = in->shape[0] != out->shape[0] || out->shape[3] != w->shape[0] || in->shape[3] != w->shape[3] ||
+              w->shape[1] < 1 || w->shape[2] < 1 || o->stride_h < 1 || o->stride_w < 1;
+    }
     if (is_convolution(op)) {
         const struct systole_tensor *w = tensor_of(c, op->inputs[1]);
         bool depthwise = op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D;
@@ -278,11 +294,11 @@ static bool shape_inconsistent(const struct compilation *c, const struct systole
 }
 
 static bool window_large(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (!is_convolution(op) && !is_pool(op)) {
+    if (!is_convolution(op) && !is_transposed(op) && !is_pool(op)) {
         return false;
     }
     const struct systole_options *o = &op->options;
-    const struct systole_tensor *w = is_convolution(op) ? tensor_of(c, op->inputs[1]) : NULL;
+    const struct systole_tensor *w = is_pool(op) ? NULL : tensor_of(c, op->inputs[1]);
     int32_t sizes[6] = {w != NULL ? w->shape[1] : o->filter_h,
                         w != NULL ? w->shape[2] : o->filter_w,
                         o->stride_h,
@@ -436,29 +452,7 @@ static bool concatenation_scales(const struct compilation *c, const struct systo
 }
 
 static bool mean_axes(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
-    if (!is_reduction(op)) {
-        return false;
-    }
-    const struct systole_tensor *in = tensor_of(c, op->inputs[0]), *out = tensor_of(c, op->outputs[0]);
-    bool axes[SYSTOLE_MAX_RANK];
-    uint32_t count, kept = 1;
-    if (in->rank > 4 ||
-        systole_mean_axes(c->graph, (uint32_t)(op - c->graph->operators), axes, &count, NULL) != SYSTOLE_OK) {
-        return find(f, op->inputs[1], in->rank, 4);
-    }
-    for (int32_t i = 0; i < in->rank; i++) {
-        int32_t axis = i + 4 - in->rank;
-        if (axes[i] && in->shape[i] > 1 && axis != 1 && axis != 2) {
-            return find(f, op->inputs[1], i, 0);
-        }
-        if (axes[i] && in->shape[i] > (int32_t)IR_WINDOW_LIMIT) {
-            return find(f, op->inputs[0], in->shape[i], IR_WINDOW_LIMIT);
-        }
-        kept *= axes[i] ? 1u : (uint32_t)in->shape[i];
-    }
-    // Without its last dimension, be it of one channel, the output would have another axis as channels.
-    int32_t channels = in->rank > 0 ? in->shape[in->rank - 1] : 1, last = out->rank > 0 ? out->shape[out->rank - 1] : 1;
-    return (systole_tensor_elements(out) != kept || last != channels) && find(f, op->outputs[0], last, channels);
+    return is_reduction(op) && !reduce_is_possible(c, op) && find(f, op->inputs[1], 0, 0);
 }
 
 // Rows without a check come last; restrictions_apply finds them by code.
@@ -495,7 +489,8 @@ static const struct restriction table[] = {
     {resize_float, "resize_float", "bilinear interpolation of uint8 is defined in float32, which rounds at this ratio",
      "resize by a power of two or quantise to int8"},
     {scales_differ, "scales_differ", "input and output have different scales", "quantise them alike"},
-    {mean_axes, "mean_axes", "the axes are not height and width, or too long", "reduce height and width"},
+    {mean_axes, "mean_axes", "the axes are too long, or it looks for the largest or least over channels",
+     "reduce at most 255 rows and columns at once; sum over channels"},
     {NULL, "movement", "it would be too many moves, or indices and shapes are not constant",
      "move whole rows, columns or channels with constant indices"},
     {NULL, "resize_ratio", "interpolation weights of this ratio are not exact in a byte, or differ too often",

@@ -123,9 +123,11 @@ static bool keeps_rows(const struct spill_operation *op, uint32_t k, const struc
     if (!window && !stripe_is_elementwise(o)) {
         return false;
     }
-    if (window || is_output) {
-        return w->images * (is_output ? w->output_height : w->input_height) == q->height &&
-               (is_output ? w->output_width : w->input_width) == q->width;
+    if (is_output) {
+        return w->images * w->output_height == q->height && w->output_width == q->width;
+    }
+    if (window) {
+        return ir_sees_rows(w, q->height, q->width);
     }
     const struct pixel_steps *steps = &o->steps[k];
     return (steps->row == 0 || steps->row == q->width) && steps->image % q->width == 0;

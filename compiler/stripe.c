@@ -44,7 +44,7 @@ static bool can_cut(const struct segment_plan *segment, const struct spill_opera
     for (uint32_t k = 0; k < op->input_count && can; k++) {
         const struct storage *in = &segment->storages[op->storages[k]];
         if (ir_is_window(o->kind)) {
-            can = w->images * w->input_height == in->placement.height && w->input_width == in->placement.width;
+            can = ir_sees_rows(w, in->placement.height, in->placement.width);
         } else {
             can = o->steps[k].row == 0 || o->steps[k].row == in->placement.width;
         }

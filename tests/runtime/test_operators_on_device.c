@@ -17,6 +17,7 @@
 static const char *const on_device[] = {"CONV_2D",
                                         "DEPTHWISE_CONV_2D",
                                         "FULLY_CONNECTED",
+                                        "TRANSPOSE_CONV",
                                         "ADD",
                                         "MAX_POOL_2D",
                                         "AVERAGE_POOL_2D",
@@ -37,6 +38,8 @@ static const char *const on_device[] = {"CONV_2D",
                                         "ABS",
                                         "RSQRT",
                                         "RELU_N1_TO_1",
+                                        "MEAN",
+                                        "SUM",
                                         "CONCATENATION",
                                         "SPLIT",
                                         "SPLIT_V",
@@ -56,9 +59,8 @@ static const char *const on_device[] = {"CONV_2D",
                                         "GATHER_ND",
                                         "RESIZE_NEAREST_NEIGHBOR"};
 // Others whose cases run, there or on the CPU.
-static const char *const anywhere[] = {"MEAN",      "QUANTIZE",        "RESHAPE",    "SQUEEZE",    "EXPAND_DIMS",
-                                       "TRANSPOSE", "RESIZE_BILINEAR", "REDUCE_MAX", "REDUCE_MIN", "SOFTMAX",
-                                       "CHAIN"};
+static const char *const anywhere[] = {"QUANTIZE",        "RESHAPE",    "SQUEEZE",    "EXPAND_DIMS", "TRANSPOSE",
+                                       "RESIZE_BILINEAR", "REDUCE_MAX", "REDUCE_MIN", "SOFTMAX",     "CHAIN"};
 
 static bool is_one_of(const char *name, const char *const *names, size_t count) {
     bool found = false;

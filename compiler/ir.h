@@ -284,6 +284,7 @@ uint32_t legalise_chain(const struct systole_graph *graph, uint32_t last, uint32
 enum systole_status legalise_movement(struct compilation *compilation, struct operation *operation);
 // MEAN, SUM, REDUCE_MAX, REDUCE_MIN (reduce.c); legalise only what is possible.
 bool reduce_is_possible(const struct compilation *compilation, const struct systole_operator *op);
+bool reduce_is_movement(const struct compilation *compilation, const struct systole_operator *op); // not by a window
 enum systole_status reduce_legalise(struct compilation *compilation, struct operation *operation);
 // Shared by legalise and fuse: the window of a fully connected layer on a map of height x width x channels.
 // False: the three do not fit together, or the kernel is too large.

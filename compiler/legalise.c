@@ -385,7 +385,8 @@ enum systole_status legalise_movement(struct compilation *c, struct operation *o
         op->code == SYSTOLE_OP_CONCATENATION ? add_concatenation_tables(c, operation) : SYSTOLE_OK;
     status = status == SYSTOLE_OK ? movement_plan(c, operation, &possible) : status;
     if (status == SYSTOLE_OK && !possible) {
-        const char *code = op->code == SYSTOLE_OP_RESIZE_BILINEAR ? "resize_ratio" : "movement";
+        bool reduces = op->code == SYSTOLE_OP_REDUCE_MAX || op->code == SYSTOLE_OP_REDUCE_MIN;
+        const char *code = op->code == SYSTOLE_OP_RESIZE_BILINEAR ? "resize_ratio" : reduces ? "mean_axes" : "movement";
         restrictions_apply(c, operation, &(struct eviction){code, op->outputs[0], 0, 0});
     }
     return status;
@@ -408,7 +409,7 @@ static enum systole_status legalise(struct compilation *c, struct operation *ope
     case SYSTOLE_OP_SUM:
     case SYSTOLE_OP_REDUCE_MAX:
     case SYSTOLE_OP_REDUCE_MIN:
-        return reduce_legalise(c, operation);
+        return reduce_is_movement(c, op) ? legalise_movement(c, operation) : reduce_legalise(c, operation);
     case SYSTOLE_OP_RESHAPE:
     case SYSTOLE_OP_SQUEEZE:
     case SYSTOLE_OP_EXPAND_DIMS:

@@ -61,8 +61,9 @@ struct move {
     uint32_t lanes;                                        // MOVE_LANES: which lane_map
     uint32_t blend;                                        // MOVE_BLEND: which blend
     uint32_t phase;                                        // MOVE_CONV: which phase
-    uint32_t phases; // MOVE_BLEND: above 1, the command's output tiles are as many neighbouring columns
-    bool is_final;   // after it the box of the output is complete
+    uint32_t phases;  // MOVE_BLEND: above 1, the command's output tiles are as many neighbouring columns
+    bool takes_least; // MOVE_MERGE: the smaller instead
+    bool is_final;    // after it the box of the output is complete
 };
 
 uint32_t movement_data_input(const struct systole_operator *op);
@@ -88,6 +89,11 @@ uint64_t transpose_convolution_cycles(const struct compilation *c, const struct 
                                       uint32_t rows);
 void transpose_convolution_emit(const struct compilation *c, const struct operation *o, const struct piece *piece,
                                 const struct storage *source, struct systole_command *command);
+
+// REDUCE_MAX and REDUCE_MIN over channels: `count` maps one behind the other, of the first elements that are compared,
+// of the second ... maps: as many sources as the input has elements.
+bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index, struct movement_source *maps,
+                           uint32_t *count);
 
 // The pieces of all moves, in order; returns their number (pieces NULL: only that).
 uint32_t movement_pieces(const struct compilation *c, const struct operation *o, uint32_t position,

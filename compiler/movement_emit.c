@@ -297,7 +297,7 @@ static void emit_words(const struct segment_plan *segment, const struct operatio
     }
     if (move->kind == MOVE_MERGE) { // of the result with the temporary
         struct place other = target_place(source_storage(segment, o, move), piece);
-        command->header.opcode = SYSTOLE_OPCODE_MAXIMUM;
+        command->header.opcode = move->takes_least ? SYSTOLE_OPCODE_MINIMUM : SYSTOLE_OPCODE_MAXIMUM;
         command->header.flags |= is_unsigned ? SYSTOLE_FLAG_INPUT2_UNSIGNED : 0;
         e->input_address = to->address;
         e->input_row_stride = to->row;

@@ -467,3 +467,29 @@ bool movement_map(const struct compilation *c, uint32_t operator_index, uint32_t
     }
     return true;
 }
+
+bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index, struct movement_source *maps,
+                           uint32_t *count) {
+    const struct systole_operator *op = &c->graph->operators[operator_index];
+    const struct systole_tensor *in = &c->graph->tensors[op->inputs[0]];
+    bool axes[RANK];
+    if (systole_mean_axes(c->graph, operator_index, axes, count, NULL) != SYSTOLE_OK) {
+        return false;
+    }
+    size_t elements = systole_tensor_elements(in),
+           outputs = systole_tensor_elements(&c->graph->tensors[op->outputs[0]]);
+    if (outputs * *count != elements) {
+        return false;
+    }
+    for (size_t i = 0; i < elements; i++) {
+        size_t left = i, output = 0, compared = 0, output_step = 1, compared_step = 1;
+        for (int32_t axis = in->rank; axis-- > 0;) {
+            size_t extent = (size_t)in->shape[axis], at = left % extent;
+            left /= extent;
+            *(axes[axis] ? &compared : &output) += at * (axes[axis] ? compared_step : output_step);
+            *(axes[axis] ? &compared_step : &output_step) *= extent;
+        }
+        maps[compared * outputs + output] = (struct movement_source){0, (int32_t)i};
+    }
+    return true;
+}

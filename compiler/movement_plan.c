@@ -23,6 +23,8 @@ struct plan {
     struct compilation *c;
     struct operation *operation;
     uint32_t output; // which
+    int32_t to;      // it, or a temporary
+    bool is_final;   // what is moved there stays so
     const struct movement_source *map;
     struct extents out;
     uint32_t lanes; // columns of the target
@@ -230,7 +232,7 @@ static struct move *add_move(struct plan *plan, const struct box *box, enum move
     struct move *move = &o->moves[o->move_count++];
     *move = (struct move){
         .kind = kind,
-        .to = (int32_t)plan->output,
+        .to = plan->to,
         .rows = box->rows,
         .columns = box->columns,
         .tiles = tiles,
@@ -240,7 +242,7 @@ static struct move *add_move(struct plan *plan, const struct box *box, enum move
         .to_column = box->column_step,
         .to_tile = tile,
         .table = -1,
-        .is_final = true,
+        .is_final = plan->is_final,
     };
     return move;
 }
@@ -428,6 +430,50 @@ static bool plan_output(struct plan *plan) {
     return true;
 }
 
+// The map to plan, as pixels of the output.
+static bool set_map(struct plan *plan, const struct movement_source *map) {
+    uint32_t pixels = plan->out.height * plan->out.width;
+    plan->map = map;
+    plan->pattern_count = 0;
+    plan->patterns = ir_allocate(plan->c, PATTERNS_LIMIT, sizeof *plan->patterns);
+    plan->pattern_of = ir_allocate(plan->c, pixels, 1);
+    plan->done = ir_allocate(plan->c, pixels, 1);
+    plan->failed = plan->patterns == NULL || plan->pattern_of == NULL || plan->done == NULL;
+    return !plan->failed;
+}
+
+// The first map goes to the output, each of the others to a temporary, from where it is merged in.
+static bool plan_reduction(struct plan *plan) {
+    struct operation *o = plan->operation;
+    const struct systole_operator *op = &plan->c->graph->operators[o->index];
+    size_t elements = systole_tensor_elements(&plan->c->graph->tensors[op->inputs[0]]);
+    struct movement_source *maps = ir_allocate(plan->c, elements, sizeof *maps);
+    uint32_t count;
+    plan->failed = maps == NULL;
+    if (plan->failed || !movement_reduced_maps(plan->c, o->index, maps, &count) || 2 * count > IR_MOVES_LIMIT) {
+        return false;
+    }
+    struct box all = {0, 0, plan->out.height, plan->out.width, 1, 1};
+    bool possible = true;
+    for (uint32_t i = 0; i < count && possible; i++) {
+        plan->to = i == 0 ? 0 : ir_temporary(o, ir_output_count(o), &plan->out);
+        plan->is_final = count == 1;
+        possible = set_map(plan, maps + i * (elements / count)) && plan_output(plan);
+        int32_t from = plan->to;
+        if (i > 0 && possible) {
+            plan->to = 0;
+            plan->is_final = i + 1 == count;
+            struct move *merge = add_move(plan, &all, MOVE_MERGE, 0, ir_divide_up(plan->out.channels, plan->lanes));
+            possible = merge != NULL;
+            if (possible) {
+                merge->from = from;
+                merge->takes_least = op->code == SYSTOLE_OP_REDUCE_MIN;
+            }
+        }
+    }
+    return possible;
+}
+
 enum systole_status movement_plan(struct compilation *c, struct operation *operation, bool *possible) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
     struct plan plan = {.c = c, .operation = operation, .lanes = c->target->columns};
@@ -456,15 +502,15 @@ enum systole_status movement_plan(struct compilation *c, struct operation *opera
     for (uint32_t i = 0; i < op->output_count && *possible; i++) {
         const struct systole_tensor *out = &c->graph->tensors[op->outputs[i]];
         plan.output = i;
+        plan.to = (int32_t)i;
+        plan.is_final = true;
         plan.out = ir_extents(out);
-        plan.pattern_count = 0;
-        uint32_t pixels = plan.out.height * plan.out.width;
+        if (op->code == SYSTOLE_OP_REDUCE_MAX || op->code == SYSTOLE_OP_REDUCE_MIN) {
+            *possible = plan_reduction(&plan);
+            break;
+        }
         struct movement_source *map = ir_allocate(c, systole_tensor_elements(out), sizeof *map);
-        plan.map = map;
-        plan.patterns = ir_allocate(c, PATTERNS_LIMIT, sizeof *plan.patterns);
-        plan.pattern_of = ir_allocate(c, pixels, 1);
-        plan.done = ir_allocate(c, pixels, 1);
-        if (map == NULL || plan.patterns == NULL || plan.pattern_of == NULL || plan.done == NULL) {
+        if (map == NULL || !set_map(&plan, map)) {
             return ir_out_of_memory(c);
         }
         *possible = movement_map(c, operation->index, i, map) && plan_output(&plan);

@@ -10,7 +10,8 @@ static const struct systole_operator_form forms[] = {
     {"TRANSPOSE_CONV", "a convolution for every phase of the stride, its outputs interleaved by strides"},
     {"AVERAGE_POOL_2D, MAX_POOL_2D", "pooling on the depthwise unit"},
     {"MEAN, SUM, REDUCE_MAX, REDUCE_MIN",
-     "pooling over all of height, width, batch; MEAN and SUM over channels, too: a convolution of ones"},
+     "pooling over all of height, width, batch; sums over channels are a convolution of ones, the largest and the "
+     "least moves of the channels that are compared"},
     {"ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, PRELU", "element-wise unit, with broadcast by strides"},
     {"RELU, RELU6, RELU_N1_TO_1, QUANTIZE",
      "requantisation; QUANTIZE between int8 and uint8 is folded where it can be"},

@@ -3,7 +3,8 @@
 // MEAN, SUM, REDUCE_MAX and REDUCE_MIN over any axes of up to four: a window that covers all that one output pixel
 // sees. Without the channels it is a pool. Sums over channels are a convolution whose weights are ones; where the last
 // dimension that is left becomes the channels of the output, the window covers that dimension, too, and an output
-// channel has its ones where the position along it is its own. Sums are int32, rescaled once, as in TensorFlow Lite
+// channel has its ones where the position along it is its own. The largest and the least over channels are moves of the
+// channels that are compared, merged. Sums are int32, rescaled once, as in TensorFlow Lite
 // reference/reduce.h QuantizedMeanOrSum.
 #include <string.h>
 
@@ -15,7 +16,7 @@ enum axis { BATCH, HEIGHT, WIDTH, CHANNELS };
 
 struct reduction {
     struct window window;
-    bool sums_channels;
+    bool reduces_channels;
     uint32_t shape[4];
     int32_t kept; // the axis that becomes the output's channels; -1: none, they are one
 };
@@ -78,8 +79,8 @@ static bool plan(const struct compilation *c, const struct systole_operator *op,
         }
     }
     uint32_t channels = ir_extents(out).channels;
-    r->sums_channels = reduced[CHANNELS] && (r->shape[CHANNELS] > 1 || channels != 1);
-    r->kept = r->sums_channels ? r->kept : -1;
+    r->reduces_channels = reduced[CHANNELS] && (r->shape[CHANNELS] > 1 || channels != 1);
+    r->kept = r->reduces_channels ? r->kept : -1;
     bool covered[3];
     for (int32_t axis = BATCH; axis < CHANNELS; axis++) {
         covered[axis] = reduced[axis] || (r->kept >= 0 && axis >= r->kept);
@@ -89,14 +90,20 @@ static bool plan(const struct compilation *c, const struct systole_operator *op,
     }
     struct window *w = &r->window;
     w->input_channels = r->shape[CHANNELS];
-    w->output_channels = !r->sums_channels ? r->shape[CHANNELS] : r->kept >= 0 ? r->shape[r->kept] : 1;
+    w->output_channels = !r->reduces_channels ? r->shape[CHANNELS] : r->kept >= 0 ? r->shape[r->kept] : 1;
     uint64_t weights = (uint64_t)w->kernel_height * w->kernel_width * w->input_channels * w->output_channels;
-    return w->output_channels == channels && (!r->sums_channels || (is_sum(op) && weights <= WEIGHTS_LIMIT));
+    return w->output_channels == channels && (!r->reduces_channels || (is_sum(op) && weights <= WEIGHTS_LIMIT));
 }
 
 bool reduce_is_possible(const struct compilation *c, const struct systole_operator *op) {
     struct reduction r;
-    return plan(c, op, &r);
+    return plan(c, op, &r) || reduce_is_movement(c, op);
+}
+
+bool reduce_is_movement(const struct compilation *c, const struct systole_operator *op) {
+    struct reduction r;
+    return (op->code == SYSTOLE_OP_REDUCE_MAX || op->code == SYSTOLE_OP_REDUCE_MIN) && !plan(c, op, &r) &&
+           r.reduces_channels;
 }
 
 // Whether the taps in a row and column of the window belong to an output channel.
@@ -151,11 +158,11 @@ enum systole_status reduce_legalise(struct compilation *c, struct operation *o) 
     if (status != SYSTOLE_OK) {
         return status;
     }
-    o->kind = r.sums_channels ? OPERATION_CONV : OPERATION_SUM_POOL;
+    o->kind = r.reduces_channels ? OPERATION_CONV : OPERATION_SUM_POOL;
     o->inputs[0].zero_point = p.input_zero_point;
     o->output.zero_point = p.output_zero_point;
     o->rescale = p.multiplier;
     o->clamp_min = p.clamp_min;
     o->clamp_max = p.clamp_max;
-    return !r.sums_channels || set_ones(c, o, &r) ? SYSTOLE_OK : ir_out_of_memory(c);
+    return !r.reduces_channels || set_ones(c, o, &r) ? SYSTOLE_OK : ir_out_of_memory(c);
 }

@@ -33,14 +33,10 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
         return status;
     }
     struct convolution *c = call->state;
-    status = systole_kernel_window_derive(call, weights->shape[1], weights->shape[2], &c->window, diagnostic);
+    int32_t none; // no multiplier
+    status = systole_kernel_weighted_window_derive(call, &c->window, &none, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
-    }
-    if (output->shape[3] != weights->shape[0] || input->shape[3] != weights->shape[3]) {
-        return systole_kernel_refuse(call, diagnostic, "grouped convolutions are not supported",
-                                     "weights of %d x %d channels do not fit an input of %d and an output of %d",
-                                     weights->shape[0], weights->shape[3], input->shape[3], output->shape[3]);
     }
     return systole_eight_bit_sums(call, 2, output->shape[3], &c->low, &c->high, &c->parameters, diagnostic);
 }

@@ -34,15 +34,10 @@ static enum systole_status prepare(struct systole_kernel_call *call, struct syst
         return status;
     }
     struct depthwise *d = call->state;
-    status = systole_kernel_window_derive(call, weights->shape[1], weights->shape[2], &d->window, diagnostic);
+    status = systole_kernel_weighted_window_derive(call, &d->window, &d->multiplier, diagnostic);
     if (status != SYSTOLE_OK) {
         return status;
     }
-    if (output->shape[3] != weights->shape[3] || output->shape[3] % input->shape[3] != 0) {
-        return systole_kernel_refuse(call, diagnostic, "", "%d weights do not fit %d input and %d output channels",
-                                     weights->shape[3], input->shape[3], output->shape[3]);
-    }
-    d->multiplier = output->shape[3] / input->shape[3];
     return systole_eight_bit_sums(call, 2, output->shape[3], &d->low, &d->high, &d->parameters, diagnostic);
 }
 

@@ -44,7 +44,6 @@ static enum systole_status check_weights(const struct systole_kernel_call *call,
 
 static enum systole_status prepare_window(struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
     const struct systole_tensor *input = systole_kernel_input(call, 0), *weights = systole_kernel_input(call, 1);
-    const struct systole_tensor *output = systole_kernel_output(call);
     bool depthwise = call->op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D;
     enum systole_status status = systole_kernel_state(call, sizeof(struct hybrid), diagnostic);
     struct hybrid *h = call->state;
@@ -52,20 +51,11 @@ static enum systole_status prepare_window(struct systole_kernel_call *call, stru
         status = check_weights(call, 4, depthwise ? 3 : 0, h, diagnostic);
     }
     if (status == SYSTOLE_OK) {
-        status = systole_kernel_window_derive(call, weights->shape[1], weights->shape[2], &h->window, diagnostic);
+        status = systole_kernel_weighted_window_derive(call, &h->window, &h->multiplier, diagnostic);
     }
     if (status != SYSTOLE_OK) {
         return status;
     }
-    bool fits = depthwise ? weights->shape[0] == 1 && output->shape[3] == weights->shape[3] &&
-                                output->shape[3] % input->shape[3] == 0
-                          : output->shape[3] == weights->shape[0] && input->shape[3] == weights->shape[3];
-    if (!fits) {
-        return systole_kernel_refuse(call, diagnostic, "",
-                                     "weights of %d x %d channels do not fit an input of %d and an output of %d",
-                                     weights->shape[0], weights->shape[3], input->shape[3], output->shape[3]);
-    }
-    h->multiplier = depthwise ? output->shape[3] / input->shape[3] : 0;
     h->is_asymmetric = depthwise || weights->quantisation.count > 1;
     h->batches = (size_t)input->shape[0];
     h->batch_size = systole_tensor_elements(input) / h->batches;

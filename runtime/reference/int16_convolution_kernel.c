@@ -84,7 +84,6 @@ static bool has_int8_weights(const struct systole_kernel_call *call, int32_t ran
 }
 
 static enum systole_status prepare_window(struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
-    const struct systole_tensor *input = systole_kernel_input(call, 0), *weights = systole_kernel_input(call, 1);
     const struct systole_tensor *output = systole_kernel_output(call);
     if (!has_int8_weights(call, 4)) {
         return systole_kernel_refuse(call, diagnostic, "", "the weights are not four-dimensional INT8");
@@ -92,21 +91,12 @@ static enum systole_status prepare_window(struct systole_kernel_call *call, stru
     enum systole_status status = systole_kernel_state(call, sizeof(struct int16_convolution), diagnostic);
     struct int16_convolution *c = call->state;
     if (status == SYSTOLE_OK) {
-        status = systole_kernel_window_derive(call, weights->shape[1], weights->shape[2], &c->window, diagnostic);
+        status = systole_kernel_weighted_window_derive(call, &c->window, &c->multiplier, diagnostic);
     }
     if (status != SYSTOLE_OK) {
         return status;
     }
     bool depthwise = call->op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D;
-    bool fits = depthwise ? weights->shape[0] == 1 && output->shape[3] == weights->shape[3] &&
-                                output->shape[3] % input->shape[3] == 0
-                          : output->shape[3] == weights->shape[0] && input->shape[3] == weights->shape[3];
-    if (!fits) {
-        return systole_kernel_refuse(call, diagnostic, "",
-                                     "weights of %d x %d channels do not fit an input of %d and an output of %d",
-                                     weights->shape[0], weights->shape[3], input->shape[3], output->shape[3]);
-    }
-    c->multiplier = depthwise ? output->shape[3] / input->shape[3] : 0;
     status = check_common(call, 2, output->shape[3], c, diagnostic);
     return status == SYSTOLE_OK ? derive_multipliers(call, 0, depthwise ? 3 : 0, c, diagnostic) : status;
 }

@@ -173,6 +173,29 @@ enum systole_status systole_kernel_window_derive(const struct systole_kernel_cal
     return SYSTOLE_OK;
 }
 
+enum systole_status systole_kernel_weighted_window_derive(const struct systole_kernel_call *call,
+                                                          struct systole_kernel_window *window, int32_t *multiplier,
+                                                          struct systole_diagnostic *diagnostic) {
+    const struct systole_tensor *input = systole_kernel_input(call, 0), *weights = systole_kernel_input(call, 1);
+    const struct systole_tensor *output = systole_kernel_output(call);
+    bool depthwise = call->op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D;
+    enum systole_status status =
+        systole_kernel_window_derive(call, weights->shape[1], weights->shape[2], window, diagnostic);
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    bool fits = depthwise ? weights->shape[0] == 1 && output->shape[3] == weights->shape[3] &&
+                                output->shape[3] % input->shape[3] == 0
+                          : output->shape[3] == weights->shape[0] && input->shape[3] == weights->shape[3];
+    if (!fits) {
+        return systole_kernel_refuse(call, diagnostic, depthwise ? "" : "grouped convolutions are not supported",
+                                     "weights of %d x %d channels do not fit an input of %d and an output of %d",
+                                     weights->shape[0], weights->shape[3], input->shape[3], output->shape[3]);
+    }
+    *multiplier = depthwise ? output->shape[3] / input->shape[3] : 0;
+    return SYSTOLE_OK;
+}
+
 struct systole_tap_range systole_taps_inside(int32_t origin, int32_t taps, int32_t dilation, int32_t extent) {
     int64_t first = origin >= 0 ? 0 : (-(int64_t)origin + dilation - 1) / dilation;
     int64_t end = origin >= extent ? 0 : ((int64_t)extent - origin + dilation - 1) / dilation;

@@ -100,6 +100,11 @@ struct systole_kernel_window {
 enum systole_status systole_kernel_window_derive(const struct systole_kernel_call *call, int32_t filter_height,
                                                  int32_t filter_width, struct systole_kernel_window *window,
                                                  struct systole_diagnostic *diagnostic);
+// The same for CONV_2D and DEPTHWISE_CONV_2D with weights of four dimensions at input 1, whose channels must fit.
+// *multiplier: output channels an input channel of a depthwise one, else 0.
+enum systole_status systole_kernel_weighted_window_derive(const struct systole_kernel_call *call,
+                                                          struct systole_kernel_window *window, int32_t *multiplier,
+                                                          struct systole_diagnostic *diagnostic);
 // Taps of one axis that lie inside the input: first <= k < end.
 struct systole_tap_range {
     int32_t first, end;

@@ -113,7 +113,7 @@ static enum systole_status open_transport(struct systole_diagnostic *diagnostic)
     struct systole_target target;
     struct systole_accelerator *accelerator = NULL;
     if (strcmp(choice, "model") != 0) {
-        return systole_libusb_open_chosen(choice, &transport, diagnostic);
+        return systole_libusb_open_chosen(choice, 0, &transport, diagnostic);
     }
     enum systole_status status = systole_target_find(TARGET, &target, diagnostic);
     status = status == SYSTOLE_OK ? systole_functional_model_create(&target, 0, &accelerator, diagnostic) : status;

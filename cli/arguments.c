@@ -41,6 +41,7 @@ static const struct {
     {CLI_DUMP_WAVES, "dump-waves", 0, "FILE.fst",
      "waves of the command that wrote the first difference (--device rtl)"},
     {CLI_WAVES_COMMAND, "waves-command", 0, "[S:]N", "of command N of segment S (0) instead, different or not"},
+    {CLI_SHARED, "shared", 0, NULL, "take turns with other programs that share the device (--device usb)"},
     {CLI_RECORD, "record", 0, "FILE", "USB traffic as pcap, for tshark and `systole replay` (--device not cpu)"},
     {CLI_SLURM, "slurm", 0, "FILE", "write a job array for Slurm instead of measuring"},
     {CLI_POINT, "point", 0, "N", "measure only that point, counted from 0"},
@@ -278,6 +279,9 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
                 (void)cli_usage_error(command, "--waves-command wants N or SEGMENT:N, not '%s'", optarg);
                 return false;
             }
+            break;
+        case CLI_SHARED:
+            arguments->shared = true;
             break;
         case CLI_RECORD:
             arguments->record = optarg;

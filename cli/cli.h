@@ -55,6 +55,7 @@ enum cli_option {
     CLI_RECORD = 1 << 25,
     CLI_KERNELS = 1 << 26,
     CLI_THREADS = 1 << 27,
+    CLI_SHARED = 1 << 28,
 };
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_DEVICES 16
@@ -76,7 +77,7 @@ struct cli_arguments {
     const char *kernels; // NULL: not given
     uint32_t threads;
     uint32_t seed, repeat, point, devices, waves_segment, waves_command;
-    bool seed_given, point_given, waves_command_given, all_tensors, show_operations, is_float;
+    bool seed_given, point_given, waves_command_given, all_tensors, show_operations, is_float, shared;
 };
 // False: the process ends now with *exit_status (help was printed, or the usage was wrong and said so).
 bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,

@@ -206,8 +206,9 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         if (arguments.record != NULL) {
             status = systole_capture_create(arguments.record, &capture, &diagnostic);
         }
-        struct wiring_options wiring = {
-            .driver = {.trace_retirements = true}, .faults = arguments.faults, .record = capture};
+        struct wiring_options wiring = {.driver = {.trace_retirements = true, .shared = arguments.shared},
+                                        .faults = arguments.faults,
+                                        .record = capture};
         if (status == SYSTOLE_OK) {
             status = wiring_open_driver(arguments.device, &subject.program.target, &wiring, &driver, &diagnostic);
         }
@@ -262,7 +263,7 @@ const struct cli_command cli_run = {
             "the CPU the time of each.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_OUTPUT_DIR |
                CLI_ALL_TENSORS | CLI_REPEAT | CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS |
-               CLI_RECORD | CLI_KERNELS | CLI_THREADS,
+               CLI_RECORD | CLI_KERNELS | CLI_THREADS | CLI_SHARED,
     .minimum = 1,
     .maximum = 1,
     .run = run,

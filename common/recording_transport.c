@@ -238,14 +238,30 @@ static enum systole_status reset(struct systole_transport *transport) {
     return status;
 }
 
+static enum systole_status release(struct systole_transport *transport) {
+    struct recording *this = recording(transport);
+    return this->inner->functions->release(this->inner);
+}
+
+static enum systole_status claim(struct systole_transport *transport, uint32_t timeout_ms) {
+    struct recording *this = recording(transport);
+    enum systole_status status = this->inner->functions->claim(this->inner, timeout_ms);
+    if (status == SYSTOLE_OK) {
+        ask_descriptor(this);
+    }
+    return status;
+}
+
 static void close_transport(struct systole_transport *transport) {
     struct recording *this = recording(transport);
     this->inner->functions->close(this->inner); // takes all transfers back, untold
-    while (this->proxies != NULL) {
-        this->proxies->transfer.status = SYSTOLE_CANCELLED;
-        this->proxies->transfer.actual = 0;
-        record_transfer(this->proxies, 'C');
-        forget(this->proxies);
+    struct proxy *proxy;
+    while ((proxy = this->proxies) != NULL) {
+        this->proxies = proxy->next;
+        proxy->transfer.status = SYSTOLE_CANCELLED;
+        proxy->transfer.actual = 0;
+        record_transfer(proxy, 'C');
+        free(proxy);
     }
     free(this);
 }
@@ -289,6 +305,8 @@ enum systole_status systole_recording_open(struct systole_transport *inner, stru
         .reset = reset,
         .close = close_transport,
         .descriptor = has->descriptor == NULL ? NULL : descriptor,
+        .release = has->release == NULL ? NULL : release,
+        .claim = has->claim == NULL ? NULL : claim,
         .observe = has->observe == NULL ? NULL : observe,
         .peek = has->peek == NULL ? NULL : peek,
         .simulation = has->simulation == NULL ? NULL : simulation,

@@ -57,6 +57,13 @@ struct systole_transport_functions {
     // A descriptor, the transport's own, that is readable when poll has something to do. May be NULL.
     int (*descriptor)(struct systole_transport *transport);
 
+    // Gives the device to others, without forgetting which one it is; all transfers are back. Then only claim and close
+    // may be called. NULL, both: nobody else can have it.
+    enum systole_status (*release)(struct systole_transport *transport);
+    // Waits until nobody else has it. It may be in any state, and in either personality. SYSTOLE_NO_DEVICE: somebody
+    // has had it all the time; SYSTOLE_DEVICE_GONE: it is not there.
+    enum systole_status (*claim)(struct systole_transport *transport, uint32_t timeout_ms);
+
     // In-process devices only; NULL elsewhere.
     void (*observe)(struct systole_transport *transport, const struct systole_observer *observer);
     enum systole_status (*peek)(struct systole_transport *transport, uint32_t word, uint32_t words, uint8_t *bytes);

@@ -32,7 +32,8 @@ static enum systole_status open_driver(const char *name, const struct systole_de
                    .replays = options->no_replay ? SYSTOLE_NO_REPLAY : options->replays,
                    .queue_depth = options->queue_depth,
                    .chunk_bytes = options->chunk_bytes,
-                   .trace_retirements = options->trace},
+                   .trace_retirements = options->trace,
+                   .shared = options->shared},
         .faults = options->faults,
     };
     enum systole_status status = SYSTOLE_OK;

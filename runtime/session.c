@@ -184,7 +184,11 @@ static enum systole_status create_on_device(struct systole_session *session, con
     if (run == NULL) {
         return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for a session");
     }
-    enum systole_status status = read_steps(session->program, graph, run, diagnostic);
+    systole_driver_hold(session->options.driver);
+    enum systole_status status = systole_driver_claim(session->options.driver, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = read_steps(session->program, graph, run, diagnostic);
+    }
     if (status == SYSTOLE_OK) {
         status = check_constants(graph, run, diagnostic);
     }
@@ -211,6 +215,7 @@ static enum systole_status create_on_device(struct systole_session *session, con
             status = session_verification_create(session, complete, diagnostic);
         }
     }
+    systole_driver_let_go(session->options.driver);
     free(run);
     return status;
 }
@@ -328,6 +333,10 @@ const struct systole_session_cycles *systole_session_cycles(const struct systole
 static void end_invocation(struct systole_session *session, enum systole_status status) {
     struct systole_session_cycles *cycles = &session->cycles;
     session->stage = SYSTOLE_SESSION_ENDED;
+    if (session->program != NULL && !session->was_invoked && session->first_cycle == UINT64_MAX) {
+        cycles->cold = 0; // others had the device meanwhile
+        session->was_invoked = true;
+    }
     if (session->program != NULL && !session->was_invoked) {
         cycles->cold =
             status == SYSTOLE_OK ? cycles->cold + elapsed(session->first_cycle, session_device_cycle(session)) : 0;
@@ -337,6 +346,9 @@ static void end_invocation(struct systole_session *session, enum systole_status 
         status = session_verification_end(session, &session->diagnostic);
     }
     session->status = status;
+    if (session->program != NULL) {
+        systole_driver_let_go(session->options.driver);
+    }
 }
 
 // The step at hand is done: the next one, or the end.
@@ -368,11 +380,14 @@ void systole_session_begin(struct systole_session *session) {
     if (session->program == NULL) {
         return;
     }
+    systole_driver_hold(session->options.driver); // all segments in one go
     session_cycles_begin(session);
     if (session->verification != NULL) {
         status = session_verification_begin(session, &session->diagnostic);
     }
-    session->first_cycle = session->was_invoked ? 0 : session_device_cycle(session);
+    session->first_cycle = session->was_invoked                                  ? 0
+                           : systole_driver_is_released(session->options.driver) ? UINT64_MAX
+                                                                                 : session_device_cycle(session);
     if (status != SYSTOLE_OK || session->program->step_count == 0) {
         end_invocation(session, status);
     }

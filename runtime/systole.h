@@ -56,6 +56,7 @@ struct systole_device_options {
     uint32_t silence_ms;  // the longest time without a sign of life of the device, on any wait; 0: 10,000
     uint32_t replays;     // how often an inference that the device failed runs again by itself; 0: 3
     bool no_replay;       // ... never
+    bool shared;          // usb: others may have the device between inferences (below)
     bool trace;           // systole_inference_operator_cycles; the device then tells of every command
     uint32_t queue_depth; // bulk transfers in flight, each way; 0: 4
     size_t chunk_bytes;   // of the largest bulk transfer; 0: 256 KiB
@@ -64,7 +65,10 @@ struct systole_device_options {
 // name: "cpu" (the reference kernels, in this process), "model" (the functional model of the device), "rtl" (its
 // Verilog, Verilated; slow), "usb" (the first on USB), "usb:N" (by index), "usb:BUS-PORT" (by place: usb:1-1,
 // usb:2-1.4), "usb:serial:TEXT". All but cpu are brought up here: firmware, capabilities. A device on USB is this
-// handle's alone.
+// handle's alone, unless `shared`: then several programs, or handles, that all open it so take turns. Each claims the
+// device when inferences are submitted and none was in flight, and releases it when none is any more. Whoever claims
+// it resets it and brings the model again; waiting for the others, within silence_ms, happens in poll, invoke, open and
+// load. NO_DEVICE after that.
 //   BAD_ARGUMENT  unknown name, or an option that does not go with it
 //   UNSUPPORTED   no Verilated model of the target
 //   NO_DEVICE     nothing there, or in use by another program

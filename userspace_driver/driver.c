@@ -67,7 +67,8 @@ void systole_driver_statistics(const struct systole_driver *driver, struct systo
 
 int systole_driver_descriptor(struct systole_driver *driver, uint32_t *timeout_ms) {
     const struct systole_transport_functions *functions = driver->transport->functions;
-    *timeout_ms = driver->done_first != NULL ? 0 : driver->first != NULL ? POLL_MS : UINT32_MAX;
+    bool at_once = driver->done_first != NULL || (driver->released && driver->first != NULL);
+    *timeout_ms = at_once ? 0 : driver->first != NULL ? POLL_MS : UINT32_MAX;
     return functions->descriptor == NULL ? -1 : functions->descriptor(driver->transport);
 }
 
@@ -136,6 +137,7 @@ enum systole_status systole_driver_open(struct systole_transport *transport, con
         systole_driver_close(made);
         return status;
     }
+    driver_release_if_idle(made);
     *driver = made;
     return SYSTOLE_OK;
 }
@@ -320,7 +322,7 @@ enum systole_status systole_driver_submit(struct systole_driver *driver, systole
         return systole_fail(&request->diagnostic, SYSTOLE_BAD_ARGUMENT, driver->transport->name, "",
                             "no segment is loaded as %u", loaded);
     }
-    if (!driver->ready) {
+    if (!driver->ready && !driver->released) {
         return systole_fail(&request->diagnostic, SYSTOLE_DEVICE_GONE, driver->transport->name,
                             "plug the device in again and reset the driver", "the device is not there");
     }
@@ -360,7 +362,15 @@ enum systole_status systole_driver_submit(struct systole_driver *driver, systole
 
 enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t timeout_ms) {
     uint64_t end = driver_now_ms() + timeout_ms, now;
+    struct systole_diagnostic unclaimed = {"", "", ""};
+    driver->in_poll = true;
     bool delivered = driver_deliver(driver);
+    if (driver->released && driver->first != NULL) {
+        enum systole_status status = driver_claim(driver, &unclaimed);
+        while (status != SYSTOLE_OK && driver->first != NULL) {
+            driver_finish(driver, driver->first, status, &unclaimed);
+        }
+    }
     do {
         uint64_t left = (now = driver_now_ms()) < end && !delivered ? end - now : 0;
         driver_advance(driver);
@@ -378,7 +388,9 @@ enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t 
         }
         delivered = driver_deliver(driver) || delivered;
     } while (!delivered && driver->ready && driver->first != NULL && driver_now_ms() < end);
-    return driver->ready ? SYSTOLE_OK : SYSTOLE_DEVICE_GONE;
+    driver->in_poll = false;
+    driver_release_if_idle(driver);
+    return driver->ready || driver->released ? SYSTOLE_OK : SYSTOLE_DEVICE_GONE;
 }
 
 enum systole_status systole_driver_wait(struct systole_driver *driver, struct systole_request *request) {
@@ -406,18 +418,23 @@ enum systole_status systole_driver_cancel(struct systole_driver *driver, struct 
         status = driver_recover(driver, found, SYSTOLE_CANCELLED, &cancelled);
     }
     driver_deliver(driver);
+    driver_release_if_idle(driver);
     return status;
 }
 
 enum systole_status systole_driver_reset(struct systole_driver *driver, struct systole_diagnostic *diagnostic) {
     struct systole_diagnostic cancelled = {"the driver was reset", "", ""};
+    enum systole_status status = driver_claim(driver, diagnostic);
+    if (status != SYSTOLE_OK && driver->released) {
+        return status;
+    }
     driver_stop_transfers(driver); // before buffers go back to their owners
     driver_forget_frames(driver);
     while (driver->first != NULL) {
         driver_finish(driver, driver->first, SYSTOLE_CANCELLED, &cancelled);
     }
     driver->idle_failures = 0;
-    enum systole_status status = driver_recover(driver, NULL, SYSTOLE_OK, NULL);
+    status = driver_recover(driver, NULL, SYSTOLE_OK, NULL);
     driver_deliver(driver);
     for (uint32_t i = 0; i < driver->loaded_count && status == SYSTOLE_OK; i++) {
         if (driver->loaded[i].segment != NULL && driver->loaded[i].resident && !driver->loaded[i].uploaded) {
@@ -425,6 +442,7 @@ enum systole_status systole_driver_reset(struct systole_driver *driver, struct s
         }
     }
     driver_send_frames(driver);
+    driver_release_if_idle(driver);
     return status == SYSTOLE_OK ? status
                                 : systole_fail(diagnostic, status, driver->transport->name, "plug the device in again",
                                                "the device does not come back: %s", systole_status_name(status));

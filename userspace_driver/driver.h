@@ -19,6 +19,10 @@ struct systole_driver_options {
     uint32_t queue_depth;   // transfers in flight an endpoint; 0: 4
     uint32_t replays;       // how often a request that failed runs again; 0: 3; SYSTOLE_NO_REPLAY: never
     bool trace_retirements; // ask for an event a retired command
+    // Others may have the device between requests. It is released whenever none is in flight and it is not held; the
+    // next request claims it, waiting at most silence_ms inside systole_driver_poll, resets it and uploads its segment
+    // anew.
+    bool shared;
 };
 
 // Boot personality -> firmware by DFU -> re-enumeration -> application personality -> capabilities read and compared
@@ -88,6 +92,14 @@ enum systole_status systole_driver_cancel(struct systole_driver *driver, struct 
 // Reset, firmware, parameters again. Outstanding requests complete with SYSTOLE_CANCELLED.
 enum systole_status systole_driver_reset(struct systole_driver *driver, struct systole_diagnostic *diagnostic);
 
+// A shared device that is held is not released between requests, until it is let go as often as it was held. Claiming
+// it while it is held, or its next request, keeps it from others; its registers cannot be read before.
+// SYSTOLE_NO_DEVICE: another program had it for silence_ms. Nothing happens without `shared`.
+void systole_driver_hold(struct systole_driver *driver);
+enum systole_status systole_driver_claim(struct systole_driver *driver, struct systole_diagnostic *diagnostic);
+void systole_driver_let_go(struct systole_driver *driver);
+bool systole_driver_is_released(const struct systole_driver *driver);
+
 enum systole_status systole_driver_read_register(struct systole_driver *driver, uint32_t address, uint64_t *value);
 enum systole_status systole_driver_write_register(struct systole_driver *driver, uint32_t address, uint64_t value);
 // What went wrong behind the caller's back.
@@ -109,9 +121,10 @@ struct systole_transport *systole_driver_transport(struct systole_driver *driver
 //   NULL or "N": its index among those that are there, counted by bus, then by ports,
 //   "BUS-PORT.PORT...": its place, as the kernel names it (1-1, 2-1.4),
 //   "serial:TEXT": its serial number (devices that are in use are asked, too).
-// The device is this transport's alone until it is closed: who comes second gets SYSTOLE_NO_DEVICE. Transports of
-// different devices share nothing; each may be used by a thread of its own.
-enum systole_status systole_libusb_open_chosen(const char *choice, struct systole_transport **transport,
+// The device is this transport's alone until it is released or closed: who comes second gets SYSTOLE_NO_DEVICE, after
+// it has waited wait_ms for it. Transports of different devices share nothing; each may be used by a thread of its own.
+enum systole_status systole_libusb_open_chosen(const char *choice, uint32_t wait_ms,
+                                               struct systole_transport **transport,
                                                struct systole_diagnostic *diagnostic);
 enum systole_status systole_libusb_open(uint32_t index, struct systole_transport **transport,
                                         struct systole_diagnostic *diagnostic);

@@ -95,6 +95,10 @@ struct systole_driver {
     uint8_t *firmware;
     size_t firmware_size;
     bool ready;    // application personality, transfers posted
+    bool released; // shared, and free for others to claim; then it is not ready
+    bool in_poll;
+    uint32_t holds;
+    uint64_t released_ms;
     bool stopping; // transfers are being cancelled: do not post them again
     uint32_t idle_failures;
     enum systole_status failure; // the first since the last recovery
@@ -178,6 +182,10 @@ enum systole_status driver_bring_up(struct systole_driver *driver, bool firmware
 enum systole_status driver_recover(struct systole_driver *driver, struct driver_request *culprit,
                                    enum systole_status status, const struct systole_diagnostic *diagnostic);
 void driver_handle_failure(struct systole_driver *driver);
+
+// sharing.c
+enum systole_status driver_claim(struct systole_driver *driver, struct systole_diagnostic *diagnostic);
+void driver_release_if_idle(struct systole_driver *driver);
 
 // device_memory.c
 // Reserves the windows of an entry of driver->loaded. With `evict`, segments that no request in flight uses leave

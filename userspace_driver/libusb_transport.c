@@ -15,6 +15,8 @@
 
 enum {
     ATTACH_STEP_MS = 20, // between looks at the list of devices; a hotplug event ends it early
+    ABSENT_MS = 1000,    // how long a device that is shared may be away
+    CLAIM_STEP_MS = 2,   // between attempts at a device that another program has
     TAKE_BACK_MS = 1000, // how long cancelled transfers may take to come back
 };
 
@@ -251,27 +253,29 @@ static int open_device(libusb_device *device, libusb_device_handle **handle) {
     return error;
 }
 
-// Looks once for the device with that product id at our place.
-static bool attach_once(struct libusb_transport *this, uint16_t product_id) {
+// Looks once for the device with that product id (0: either) at our place; an error of libusb.
+static int attach_once(struct libusb_transport *this, uint16_t product_id) {
     libusb_device **devices = NULL;
-    bool attached = false;
+    int error = LIBUSB_ERROR_NO_DEVICE;
     ssize_t count = libusb_get_device_list(this->context, &devices);
-    for (ssize_t i = 0; i < count && !attached; i++) {
+    for (ssize_t i = 0; i < count && error != LIBUSB_SUCCESS; i++) {
         uint16_t product = 0;
         struct systole_libusb_place place = systole_libusb_place_of(devices[i]);
         libusb_device_handle *handle = NULL;
-        if (!systole_libusb_is_ours(devices[i], &product) || product != product_id ||
-            !systole_libusb_same_place(&place, &this->place) || open_device(devices[i], &handle) != LIBUSB_SUCCESS) {
+        if (!systole_libusb_is_ours(devices[i], &product) || (product_id != 0 && product != product_id) ||
+            !systole_libusb_same_place(&place, &this->place)) {
             continue;
         }
-        detach(this, SYSTOLE_DEVICE_GONE);
-        this->handle = handle;
-        attached = true;
+        error = open_device(devices[i], &handle);
+        if (error == LIBUSB_SUCCESS) {
+            detach(this, SYSTOLE_DEVICE_GONE);
+            this->handle = handle;
+        }
     }
     if (count >= 0) {
         libusb_free_device_list(devices, 1);
     }
-    return attached;
+    return error;
 }
 
 // Whether the handle is that of the wanted device, and the device is there.
@@ -287,13 +291,30 @@ static bool is_attached(struct libusb_transport *this, uint16_t product_id) {
 static enum systole_status attach(struct systole_transport *transport, uint16_t product_id, uint32_t timeout_ms) {
     struct libusb_transport *this = libusb_transport(transport);
     uint64_t end = now_ms() + timeout_ms;
-    bool attached = is_attached(this, product_id) || attach_once(this, product_id);
+    bool attached = is_attached(this, product_id) || attach_once(this, product_id) == LIBUSB_SUCCESS;
     while (!attached && now_ms() < end) {
         uint64_t left = end - now_ms();
         (void)handle_events(this, left < ATTACH_STEP_MS ? (uint32_t)left : ATTACH_STEP_MS);
-        attached = attach_once(this, product_id);
+        attached = attach_once(this, product_id) == LIBUSB_SUCCESS;
     }
     return attached ? SYSTOLE_OK : SYSTOLE_DEVICE_GONE;
+}
+
+static enum systole_status release(struct systole_transport *transport) {
+    detach(libusb_transport(transport), SYSTOLE_CANCELLED);
+    return SYSTOLE_OK;
+}
+
+// Nothing tells when another program lets go of a device, so this asks again and again.
+static enum systole_status claim(struct systole_transport *transport, uint32_t timeout_ms) {
+    struct libusb_transport *this = libusb_transport(transport);
+    uint64_t end = now_ms() + timeout_ms;
+    int error = this->handle != NULL ? LIBUSB_SUCCESS : attach_once(this, 0);
+    while (error != LIBUSB_SUCCESS && now_ms() < end) {
+        (void)handle_events(this, CLAIM_STEP_MS);
+        error = attach_once(this, 0);
+    }
+    return error == LIBUSB_SUCCESS ? SYSTOLE_OK : error == LIBUSB_ERROR_BUSY ? SYSTOLE_NO_DEVICE : SYSTOLE_DEVICE_GONE;
 }
 
 static enum systole_status reset(struct systole_transport *transport) {
@@ -364,37 +385,54 @@ static const struct systole_transport_functions functions = {
     .reset = reset,
     .close = close_transport,
     .descriptor = descriptor,
+    .release = release,
+    .claim = claim,
 };
 
-static enum systole_status open_choice(struct libusb_transport *this, const char *choice,
-                                       struct systole_diagnostic *diagnostic) {
+// Looks once; an error of libusb.
+static int open_once(struct libusb_transport *this, const char *choice, bool *found, uint32_t *there) {
     libusb_device **devices = NULL;
-    libusb_device *found = NULL;
-    enum systole_status status = SYSTOLE_OK;
+    int error = LIBUSB_ERROR_NOT_FOUND;
     ssize_t count = systole_libusb_find_devices(this->context, &devices);
-    for (ssize_t i = 0; i < count && found == NULL; i++) {
-        found = systole_libusb_is_chosen(devices[i], (uint32_t)i, choice) ? devices[i] : NULL;
-    }
-    if (found == NULL) {
-        status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "plug one in, or run below `systole serve fuse --`",
-                              "no Systole device %s on USB, there are %u", choice, count < 0 ? 0 : (uint32_t)count);
-    } else {
-        this->place = systole_libusb_place_of(found);
-        systole_libusb_name_place(&this->place, this->name, sizeof this->name);
-        int error = open_device(found, &this->handle);
-        if (error != LIBUSB_SUCCESS) {
-            status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, this->name,
-                                  error == LIBUSB_ERROR_ACCESS ? "install the udev rule and plug the device in again"
-                                  : error == LIBUSB_ERROR_BUSY ? "another program uses it"
-                                                               : "plug the device in again",
-                                  "the device cannot be opened: %s", libusb_strerror(error));
+    *found = false;
+    *there = count < 0 ? 0 : (uint32_t)count;
+    for (ssize_t i = 0; i < count && !*found; i++) {
+        *found = systole_libusb_is_chosen(devices[i], (uint32_t)i, choice);
+        if (*found) {
+            this->place = systole_libusb_place_of(devices[i]);
+            systole_libusb_name_place(&this->place, this->name, sizeof this->name);
+            error = open_device(devices[i], &this->handle);
         }
     }
     systole_libusb_free_devices(devices, count);
-    return status;
+    return error;
 }
 
-enum systole_status systole_libusb_open_chosen(const char *choice, struct systole_transport **transport,
+// Who shares a device may meet it in another's hands, or just when another makes it re-enumerate.
+static enum systole_status open_choice(struct libusb_transport *this, const char *choice, uint32_t wait_ms,
+                                       struct systole_diagnostic *diagnostic) {
+    uint64_t start = now_ms();
+    bool found = false;
+    uint32_t there = 0;
+    int error = open_once(this, choice, &found, &there);
+    while (error != LIBUSB_SUCCESS && now_ms() - start < (found || wait_ms < ABSENT_MS ? wait_ms : ABSENT_MS)) {
+        (void)handle_events(this, CLAIM_STEP_MS);
+        error = open_once(this, choice, &found, &there);
+    }
+    if (error == LIBUSB_SUCCESS) {
+        return SYSTOLE_OK;
+    }
+    return found ? systole_fail(diagnostic, SYSTOLE_NO_DEVICE, this->name,
+                                error == LIBUSB_ERROR_ACCESS ? "install the udev rule and plug the device in again"
+                                : error == LIBUSB_ERROR_BUSY ? "another program uses it"
+                                                             : "plug the device in again",
+                                "the device cannot be opened: %s", libusb_strerror(error))
+                 : systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "plug one in, or run below `systole serve fuse --`",
+                                "no Systole device %s on USB, there are %u", choice, there);
+}
+
+enum systole_status systole_libusb_open_chosen(const char *choice, uint32_t wait_ms,
+                                               struct systole_transport **transport,
                                                struct systole_diagnostic *diagnostic) {
     enum systole_status status = SYSTOLE_OK;
     struct libusb_transport *made = calloc(1, sizeof *made);
@@ -411,7 +449,7 @@ enum systole_status systole_libusb_open_chosen(const char *choice, struct systol
         free(made);
         return status;
     }
-    status = open_choice(made, choice == NULL ? "0" : choice, diagnostic);
+    status = open_choice(made, choice == NULL ? "0" : choice, wait_ms, diagnostic);
     if (status != SYSTOLE_OK) {
         close_transport(&made->transport);
         return status;
@@ -424,5 +462,5 @@ enum systole_status systole_libusb_open(uint32_t index, struct systole_transport
                                         struct systole_diagnostic *diagnostic) {
     char choice[16];
     (void)snprintf(choice, sizeof choice, "%u", index);
-    return systole_libusb_open_chosen(choice, transport, diagnostic);
+    return systole_libusb_open_chosen(choice, 0, transport, diagnostic);
 }

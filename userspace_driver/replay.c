@@ -486,7 +486,7 @@ static enum systole_status replay_record(struct replay *this, const struct systo
 enum systole_status systole_replay(const uint8_t *bytes, size_t size, const char *name,
                                    struct systole_transport *transport, const struct systole_replay_options *options,
                                    struct systole_replayed *replayed, struct systole_diagnostic *diagnostic) {
-    struct systole_diagnostic unused;
+    struct systole_diagnostic unused = {"", "", ""};
     struct replay this = {.transport = transport,
                           .options = options,
                           .silence_ms = options->silence_ms == 0 ? 10000 : options->silence_ms,

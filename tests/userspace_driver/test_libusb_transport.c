@@ -57,14 +57,14 @@ static void open_by(void) {
     struct systole_diagnostic diagnostic = {"", "", ""};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         struct systole_transport *second = NULL;
-        enum systole_status status = systole_libusb_open_chosen(good[i], &transport, &diagnostic);
+        enum systole_status status = systole_libusb_open_chosen(good[i], 0, &transport, &diagnostic);
         CLIENT_CHECK(status == SYSTOLE_OK, "%s: %s", good[i] == NULL ? "NULL" : good[i], diagnostic.what);
-        status = systole_libusb_open_chosen("0", &second, &diagnostic);
+        status = systole_libusb_open_chosen("0", 0, &second, &diagnostic);
         CLIENT_CHECK(status == SYSTOLE_NO_DEVICE && second == NULL, "a second one: %s", systole_status_name(status));
         transport->functions->close(transport);
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        enum systole_status status = systole_libusb_open_chosen(bad[i], &transport, &diagnostic);
+        enum systole_status status = systole_libusb_open_chosen(bad[i], 0, &transport, &diagnostic);
         CLIENT_CHECK(status == SYSTOLE_NO_DEVICE && transport == NULL, "%s: %s", bad[i], systole_status_name(status));
     }
 }

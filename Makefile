@@ -18,7 +18,7 @@ ifdef SANITIZE
   LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
-FOLDERS := spec/gen common common/program graph graph/zoo compiler runtime runtime/reference runtime/fast userspace_driver hw_model library cli
+FOLDERS := spec/gen common common/program graph graph/zoo compiler runtime runtime/reference runtime/fast quantizer userspace_driver hw_model library cli
 
 # Who may include whom.
 INCLUDE_common := -Ispec/gen -Icommon
@@ -26,15 +26,17 @@ INCLUDE_graph := $(INCLUDE_common) -Igraph
 INCLUDE_compiler := $(INCLUDE_graph) -Icompiler
 INCLUDE_driver := $(INCLUDE_common) -Iuserspace_driver
 INCLUDE_runtime := $(INCLUDE_graph) -Iuserspace_driver -Iruntime
+INCLUDE_quantizer := $(INCLUDE_graph) -Iruntime -Iquantizer
 INCLUDE_zoo := $(INCLUDE_graph) -Iruntime -Igraph/zoo
 INCLUDE_hw_model := $(INCLUDE_common) -Ihw_model
 INCLUDE_library := $(INCLUDE_graph) -Icompiler -Iuserspace_driver -Iruntime -Ihw_model -Ilibrary
-INCLUDE_all := $(INCLUDE_library) -Igraph/zoo -Icli
+INCLUDE_all := $(INCLUDE_library) -Igraph/zoo -Iquantizer -Icli
 $(BUILD)/obj/spec/gen/% $(BUILD)/obj/common/%: INCLUDES = $(INCLUDE_common) -I$(BUILD)/gen
 $(BUILD)/obj/graph/%: INCLUDES = $(INCLUDE_graph) -I$(BUILD)/gen
 $(BUILD)/obj/graph/zoo/%: INCLUDES = $(INCLUDE_zoo)
 $(BUILD)/obj/compiler/%: INCLUDES = $(INCLUDE_compiler)
 $(BUILD)/obj/runtime/%: INCLUDES = $(INCLUDE_runtime)
+$(BUILD)/obj/quantizer/%: INCLUDES = $(INCLUDE_quantizer)
 $(BUILD)/obj/userspace_driver/%: INCLUDES = $(INCLUDE_driver) $(USB_CFLAGS)
 $(BUILD)/obj/hw_model/%: INCLUDES = $(INCLUDE_hw_model) $(FUSE_CFLAGS)
 $(BUILD)/obj/library/%: INCLUDES = $(INCLUDE_library)
@@ -45,7 +47,7 @@ $(BUILD)/obj/bench/%: INCLUDES = $(INCLUDE_all)
 USB_CFLAGS = $(shell pkg-config --cflags libusb-1.0)
 FUSE_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags fuse3))
 PICTURE_LIBRARIES = $(shell pkg-config --libs lept)
-LIBRARIES := -lusb-1.0 -lfuse3 -lusbredirparser -ljansson -lm -ldl -lpthread -lstdc++
+LIBRARIES := -lusb-1.0 -lfuse3 -lusbredirparser -ljansson -lzip -lm -ldl -lpthread -lstdc++
 
 # hw_model/verilator_shim.cc belongs to the shared objects of rtl/, not to the binary.
 SOURCES := $(foreach f,$(filter-out cli,$(FOLDERS)),$(wildcard $(f)/*.c $(f)/*.cc))
@@ -85,7 +87,7 @@ help:
 
 # Debian's packages, installed when one is missing.
 PACKAGES := gcc g++ make pkg-config python3 verilator flatbuffers-compiler libflatbuffers-dev libjansson-dev \
-  libusb-1.0-0-dev libfuse3-dev libusbredirparser-dev check zlib1g-dev libleptonica-dev
+  libusb-1.0-0-dev libfuse3-dev libusbredirparser-dev check zlib1g-dev libzip-dev libleptonica-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 define INSTALL_PACKAGES
 missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
@@ -258,7 +260,7 @@ $(BUILD)/libfuzzed.a: $(FUZZED)
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.c.o $(BUILD)/libfuzz_support.a $(BUILD)/libfuzzed.a
 	$(SAY) '  LINK $@'
 	$(AT)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(FUZZ_LIBRARIES)
-FUZZ_LIBRARIES = -lusbredirparser -ljansson -lusb-1.0 -ldl -lm -lpthread $(PICTURE_LIBRARIES) $(shell pkg-config --libs check)
+FUZZ_LIBRARIES = -lusbredirparser -ljansson -lzip -lusb-1.0 -ldl -lm -lpthread $(PICTURE_LIBRARIES) $(shell pkg-config --libs check)
 FUZZ_SUPPORT := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random_program remote_host sample_program testing)
 $(BUILD)/libfuzz_support.a: $(FUZZED_CLI) $(FUZZ_SUPPORT)
 	@rm -f $@

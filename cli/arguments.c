@@ -51,6 +51,16 @@ static const struct {
     {CLI_SOCKET, "socket", 0, "PATH", "listen on a Unix socket instead"},
     {CLI_DEVICES, "devices", 0, "N", "so many devices, with serial numbers of their own; default 1"},
     {CLI_FLOAT, "float", 0, NULL, "float32 instead of int8"},
+    {CLI_QUANTIZE, "mode", 0, "MODE", "full-integer, dynamic-range or float16; without it only a recommendation"},
+    {CLI_QUANTIZE, "representative", 0, "FILE|DIR",
+     ".npy (sets first), .npz (an array an input) or a folder of pictures; may be given again for more"},
+    {CLI_QUANTIZE, "calibration", 0, "RULE", "min-max (default), moving-average, percentile or mse"},
+    {CLI_QUANTIZE, "io", 0, "TYPE", "of inputs and outputs: float32 (default), int8 or uint8; full-integer only"},
+    {CLI_QUANTIZE, "strict", 0, NULL, "refuse operators that would stay float32; full-integer only"},
+    {CLI_QUANTIZE, "fc-per-channel", 0, NULL, "FULLY_CONNECTED weights with a scale for each output"},
+    {CLI_QUANTIZE, "equalize", 0, NULL, "even out the ranges of channels between layers first"},
+    {CLI_QUANTIZE, "bias-correction", 0, NULL, "biases take back the mean error of rounded weights; full-integer only"},
+    {CLI_QUANTIZE, "hardware", 0, "KIND", "accelerator, microcontroller, cpu or gpu: what the recommendation is for"},
 };
 #define OPTIONS (sizeof table / sizeof table[0])
 
@@ -140,6 +150,41 @@ static bool parse_channels(const char *text, double *values, uint32_t *count) {
     return false;
 }
 
+static bool parse_quantize(const struct cli_command *command, const char *name, const char *value,
+                           struct cli_quantize_arguments *arguments) {
+    const struct {
+        const char *name, **value;
+    } texts[] = {{"mode", &arguments->mode},
+                 {"calibration", &arguments->calibration},
+                 {"io", &arguments->io},
+                 {"hardware", &arguments->hardware}};
+    const struct {
+        const char *name;
+        bool *value;
+    } flags[] = {{"strict", &arguments->strict},
+                 {"fc-per-channel", &arguments->fc_per_channel},
+                 {"equalize", &arguments->equalize},
+                 {"bias-correction", &arguments->bias_correction}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (strcmp(name, texts[i].name) == 0) {
+            *texts[i].value = value;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        if (strcmp(name, flags[i].name) == 0) {
+            *flags[i].value = true;
+            return true;
+        }
+    }
+    if (arguments->representative_count == CLI_MAX_INPUTS) {
+        (void)cli_usage_error(command, "more than %d files of representative data", CLI_MAX_INPUTS);
+        return false;
+    }
+    arguments->representative[arguments->representative_count++] = value;
+    return true;
+}
+
 bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments,
                int *exit_status) {
     struct option options[OPTIONS + 2];
@@ -185,9 +230,11 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             return false;
         }
         enum cli_option option = CLI_OUTPUT;
+        const char *name = "";
         for (size_t i = 0; i < OPTIONS; i++) {
             if (chosen == 256 + (int)i || chosen == table[i].letter) {
                 option = table[i].option;
+                name = table[i].name;
             }
         }
         switch (option) {
@@ -314,6 +361,11 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_FLOAT:
             arguments->is_float = true;
+            break;
+        case CLI_QUANTIZE:
+            if (!parse_quantize(command, name, optarg, &arguments->quantize)) {
+                return false;
+            }
             break;
         }
     }

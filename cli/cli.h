@@ -23,7 +23,7 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, cli_disassemble, cli_targets,
-    cli_devices, cli_serve, cli_replay, cli_operators, cli_sweep, cli_zoo;
+    cli_devices, cli_serve, cli_replay, cli_operators, cli_sweep, cli_zoo, cli_quantize;
 
 // ---- Arguments
 enum cli_option {
@@ -56,6 +56,7 @@ enum cli_option {
     CLI_KERNELS = 1 << 26,
     CLI_THREADS = 1 << 27,
     CLI_SHARED = 1 << 28,
+    CLI_QUANTIZE = 1 << 30, // those of `systole quantize`
 };
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_DEVICES 16
@@ -64,6 +65,12 @@ enum cli_option {
 struct cli_normalisation {
     uint32_t mean_count, scale_count;
     double mean[CLI_MAX_CHANNELS], scale[CLI_MAX_CHANNELS];
+};
+struct cli_quantize_arguments {
+    const char *mode, *io, *calibration, *hardware; // NULL: not given
+    const char *representative[CLI_MAX_INPUTS];
+    uint32_t representative_count;
+    bool strict, fc_per_channel, equalize, bias_correction;
 };
 struct cli_arguments {
     const char *positional[4];
@@ -74,6 +81,7 @@ struct cli_arguments {
     const char *inputs[CLI_MAX_INPUTS];
     uint32_t input_count;
     struct cli_normalisation normalisation;
+    struct cli_quantize_arguments quantize;
     const char *kernels; // NULL: not given
     uint32_t threads;
     uint32_t seed, repeat, point, devices, waves_segment, waves_command;

@@ -49,8 +49,8 @@ static bool has_extension(const char *path) {
 }
 
 // A raw tensor may begin with anything, so that a file of just its size is one unless its name says otherwise.
-static enum systole_status fill_from_file(const struct cli_input_file *file, uint32_t input, bool *normalised,
-                                          struct systole_diagnostic *diagnostic) {
+enum systole_status cli_fill_from_file(const struct cli_input_file *file, uint32_t input, bool *normalised,
+                                       struct systole_diagnostic *diagnostic) {
     size_t size = file->tensor->size;
     if (file->length != size || has_extension(file->path)) {
         if (cli_is_npy(file->data, file->length)) {
@@ -96,7 +96,7 @@ enum systole_status cli_fill_inputs(struct systole_session *session, const char 
         enum systole_status status = systole_read_file(files[i], &data, &length, diagnostic);
         if (status == SYSTOLE_OK) {
             struct cli_input_file file = {files[i], data, length, tensor, normalisation, bytes};
-            status = fill_from_file(&file, i, &normalised, diagnostic);
+            status = cli_fill_from_file(&file, i, &normalised, diagnostic);
             free(data);
         }
         if (status != SYSTOLE_OK) {

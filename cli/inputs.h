@@ -16,6 +16,9 @@ struct cli_input_file {
     uint8_t *bytes; // receives tensor->size bytes
 };
 
+// Of any kind, for input number `input`; *normalised: the normalisation had a meaning for it.
+enum systole_status cli_fill_from_file(const struct cli_input_file *file, uint32_t input, bool *normalised,
+                                       struct systole_diagnostic *diagnostic);
 bool cli_is_npy(const uint8_t *data, size_t length);
 enum systole_status cli_read_npy(const struct cli_input_file *file, struct systole_diagnostic *diagnostic);
 bool cli_is_picture(const uint8_t *data, size_t length);

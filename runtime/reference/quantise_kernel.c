@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // QUANTIZE between 8-bit types (reference/requantize.h) and from float32 (reference/quantize.h AffineQuantize);
-// DEQUANTIZE of 8- and 16-bit types (reference/dequantize.h).
+// DEQUANTIZE of 8- and 16-bit types (reference/dequantize.h) and of float16.
 #include "eight_bit.h"
+#include "half.h"
 
 #include <math.h>
 
@@ -73,6 +74,24 @@ static enum systole_status run_dequantise(const struct systole_kernel_call *call
     return SYSTOLE_OK;
 }
 
+static enum systole_status prepare_half(struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
+    if (!systole_same_shape(systole_kernel_input(call, 0), systole_kernel_output(call))) {
+        return systole_kernel_refuse(call, diagnostic, "", "input and output differ in shape");
+    }
+    return SYSTOLE_OK;
+}
+
+static enum systole_status run_half(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
+    (void)diagnostic;
+    const uint16_t *input = (const uint16_t *)(const void *)systole_kernel_input_bytes(call, 0);
+    float *output = (float *)(void *)systole_kernel_output_bytes(call);
+    size_t count = systole_tensor_elements(systole_kernel_input(call, 0));
+    for (size_t i = 0; i < count; i++) {
+        output[i] = systole_float_of_half(input[i]);
+    }
+    return SYSTOLE_OK;
+}
+
 const struct systole_kernel systole_quantise_kernels[] = {
     {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT8, SYSTOLE_INT8, systole_rescale_prepare, systole_rescale_run, NULL},
     {SYSTOLE_OP_QUANTIZE, SYSTOLE_INT8, SYSTOLE_UINT8, systole_rescale_prepare, systole_rescale_run, NULL},
@@ -83,5 +102,6 @@ const struct systole_kernel systole_quantise_kernels[] = {
     {SYSTOLE_OP_DEQUANTIZE, SYSTOLE_INT8, SYSTOLE_FLOAT32, prepare_dequantise, run_dequantise, NULL},
     {SYSTOLE_OP_DEQUANTIZE, SYSTOLE_UINT8, SYSTOLE_FLOAT32, prepare_dequantise, run_dequantise, NULL},
     {SYSTOLE_OP_DEQUANTIZE, SYSTOLE_INT16, SYSTOLE_FLOAT32, prepare_dequantise, run_dequantise, NULL},
+    {SYSTOLE_OP_DEQUANTIZE, SYSTOLE_FLOAT16, SYSTOLE_FLOAT32, prepare_half, run_half, NULL},
     {0},
 };

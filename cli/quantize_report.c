@@ -97,9 +97,10 @@ static double times(uint64_t before, uint64_t after) {
 void cli_print_quantized(const struct cli_quantized *quantized) {
     const struct systole_quantize_report *report = quantized->report;
     printf("%s: %s\n", quantized->output, systole_quantize_mode_name(quantized->options->mode));
-    printf("weights %llu bytes, %.2f times smaller; file %zu bytes, %.2f times smaller\n",
+    printf("weights %llu bytes, %.2f times smaller (with biases and shapes %.2f); file %zu bytes, %.2f times smaller\n",
            (unsigned long long)report->weight_bytes, times(report->float_weight_bytes, report->weight_bytes),
-           quantized->output_size, times(quantized->source_size, quantized->output_size));
+           times(report->float_bytes, report->bytes), quantized->output_size,
+           times(quantized->source_size, quantized->output_size));
     if (report->folded + report->equalized + report->corrected > 0) {
         printf("%u operators folded into others, %u pairs of layers equalised, %u biases corrected\n", report->folded,
                report->equalized, report->corrected);
@@ -163,13 +164,14 @@ enum systole_status cli_write_quantized(const char *path, const struct cli_quant
                             left_names[report->left[i].kind], "reason", cli_json_text(report->left[i].reason)));
     }
     json_t *value = json_pack(
-        "{s:o, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o}", "source",
+        "{s:o, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o}", "source",
         cli_json_text(quantized->source), "output", cli_json_text(quantized->output), "mode",
         systole_quantize_mode_name(quantized->options->mode), "calibration",
         systole_calibration_name(quantized->options->calibration), "samples", (json_int_t)report->samples, "folded",
         (json_int_t)report->folded, "equalized", (json_int_t)report->equalized, "corrected",
         (json_int_t)report->corrected, "weight_bytes", "float", (json_int_t)report->float_weight_bytes, "quantized",
-        (json_int_t)report->weight_bytes, "file_bytes", "float", (json_int_t)quantized->source_size, "quantized",
+        (json_int_t)report->weight_bytes, "constant_bytes", "float", (json_int_t)report->float_bytes, "quantized",
+        (json_int_t)report->bytes, "file_bytes", "float", (json_int_t)quantized->source_size, "quantized",
         (json_int_t)quantized->output_size, "layers", layers, "left", left);
     enum systole_status status = cli_write_json(path, value, diagnostic);
     json_decref(value);

@@ -70,9 +70,10 @@ static enum systole_status observe(struct calibration *c, uint32_t set) {
             return status;
         }
         size_t count = systole_tensor_elements(&graph->tensors[t]), channels = channels_of(&graph->tensors[t]);
+        size_t rows = count / channels;
         observer_see(&c->observers[t], values, count);
         for (size_t i = 0; c->sums[t] != NULL && i < count; i++) {
-            c->sums[t][i % channels] += (double)values[i] / (double)(count / channels);
+            c->sums[t][i % channels] += (double)values[i] / (double)rows;
         }
     }
     return SYSTOLE_OK;

@@ -183,7 +183,9 @@ enum systole_status quantizer_compare(struct quantizer *q) {
     report->layers = calloc(q->result.operator_count + (size_t)1, sizeof *report->layers);
     if (c.inputs == NULL || c.sums == NULL || report->layers == NULL) {
         status = graph_edit_no_memory(q->graph.name, q->diagnostic);
-    } else if (q->representative != NULL) {
+        goto out;
+    }
+    if (q->representative != NULL) {
         status = run(&c);
     }
     for (uint32_t i = 0; i < q->result.operator_count && status == SYSTOLE_OK; i++) {
@@ -201,6 +203,7 @@ enum systole_status quantizer_compare(struct quantizer *q) {
             .weight_snr = weight_snr(q, i),
         };
     }
+out:
     systole_interpreter_free(c.result);
     systole_interpreter_free(c.alone);
     systole_interpreter_free(c.real);

@@ -74,10 +74,10 @@ static enum systole_status own_operand(struct quantizer *q, uint32_t operator_in
     }
     if (op->inputs[at] < 0) {
         struct systole_tensor bias = {.name = graph->tensors[op->outputs[0]].name, .rank = 1, .shape = {channels}};
-        int32_t index;
+        int32_t index = -1;
         status = graph_edit_add_tensor(graph, &bias, SYSTOLE_FLOAT32, "_bias", &index, q->diagnostic);
         if (status == SYSTOLE_OK) {
-            graph->tensors[index].data = calloc((size_t)channels, sizeof(float));
+            graph->tensors[index].data = calloc(graph->tensors[index].size, 1); // 0.0f
             status = graph->tensors[index].data != NULL ? SYSTOLE_OK : graph_edit_no_memory(graph->name, q->diagnostic);
             op->inputs[at] = index;
         }
@@ -209,8 +209,11 @@ enum systole_status quantizer_fold(struct quantizer *q) {
     struct systole_graph *graph = &q->graph;
     bool *removed = calloc(graph->operator_count + (size_t)1, sizeof *removed);
     bool *run = calloc(graph->operator_count + (size_t)1, sizeof *run);
-    enum systole_status status =
-        removed == NULL || run == NULL ? graph_edit_no_memory(graph->name, q->diagnostic) : SYSTOLE_OK;
+    enum systole_status status = SYSTOLE_OK;
+    if (removed == NULL || run == NULL) {
+        status = graph_edit_no_memory(graph->name, q->diagnostic);
+        goto out;
+    }
     for (uint32_t i = 0; i < graph->operator_count && status == SYSTOLE_OK; i++) {
         if (all_constant(graph, &graph->operators[i])) {
             status = fold_constant(q, i, run, removed);
@@ -228,6 +231,7 @@ enum systole_status quantizer_fold(struct quantizer *q) {
     if (status == SYSTOLE_OK) {
         status = graph_edit_remove(graph, removed, NULL, q->diagnostic);
     }
+out:
     free(run);
     free(removed);
     return status;

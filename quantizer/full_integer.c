@@ -225,7 +225,7 @@ static void bound_scales(const struct systole_tensor *bias, float input_scale, u
         smallest[c] = 0;
     }
     for (size_t i = 0; i < count; i++) {
-        double *s = &smallest[scales == 1 ? 0 : i % scales];
+        double *s = &smallest[scales <= 1 ? 0 : i % scales];
         *s = fmax(*s, fabs((double)values[i]) / ((double)input_scale * 0x1p30));
     }
 }
@@ -279,10 +279,11 @@ static void correct_bias(struct conversion *c, const struct systole_operator *op
     const struct systole_tensor *input = &c->q->graph.tensors[operands->activation];
     size_t inputs = input->rank > 0 ? (size_t)input->shape[input->rank - 1] : 1;
     size_t outputs = (size_t)real->shape[operands->dimension], count = systole_tensor_elements(real);
+    size_t taps = count / outputs, multiplier = outputs / inputs;
     bool depthwise = op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D;
     for (size_t i = 0; i < count; i++) {
-        size_t output = depthwise ? i % outputs : i / (count / outputs);
-        size_t channel = depthwise ? output / (outputs / inputs > 0 ? outputs / inputs : 1) : i;
+        size_t output = depthwise ? i % outputs : i / taps;
+        size_t channel = depthwise ? output / (multiplier > 0 ? multiplier : 1) : i;
         double scale = (double)q->scale[q->count == 1 ? 0 : output];
         double error = scale * (double)(int8_t)rounded->data[i] - (double)values[i];
         bias[output] -= (float)(error * means[channel % inputs]);

@@ -89,7 +89,7 @@ enum systole_status graph_edit_copy_tensor(struct systole_graph *graph, const st
     if (status != SYSTOLE_OK) {
         return status;
     }
-    struct systole_tensor *copy = &graph->tensors[*index];
+    struct systole_tensor *copy = &graph->tensors[graph->tensor_count - 1];
     const struct systole_quantisation *q = &model.quantisation;
     copy->size = model.size; // of a string by its data
     copy->was_constant = model.was_constant;
@@ -159,7 +159,7 @@ enum systole_status graph_edit_clone(const struct systole_graph *source, struct 
     *copy = (struct systole_graph){0};
     memcpy(copy->name, source->name, sizeof copy->name);
     enum systole_status status = SYSTOLE_OK;
-    int32_t index;
+    int32_t index = -1;
     for (uint32_t t = 0; t < source->tensor_count && status == SYSTOLE_OK; t++) {
         status = graph_edit_copy_tensor(copy, &source->tensors[t], &index, diagnostic);
     }
@@ -252,12 +252,13 @@ enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *o
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < graph->operator_count; i++) {
-        if (operators != NULL && operators[i]) {
-            free_operator(&graph->operators[i]);
-        } else {
-            graph->operators[kept++] = graph->operators[i];
+        if (operators == NULL || !operators[i]) { // those to go gather behind those that stay
+            struct systole_operator stays = graph->operators[i];
+            graph->operators[i] = graph->operators[kept];
+            graph->operators[kept++] = stays;
         }
     }
+    const uint32_t all = graph->operator_count;
     graph->operator_count = kept;
     for (uint32_t i = 0; i < kept; i++) {
         const struct systole_operator *op = &graph->operators[i];
@@ -289,6 +290,9 @@ enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *o
     }
     renumber(graph->inputs, graph->input_count, map);
     renumber(graph->outputs, graph->output_count, map);
+    for (uint32_t i = graph->operator_count; i < all; i++) {
+        free_operator(&graph->operators[i]);
+    }
     free(map);
     return SYSTOLE_OK;
 }

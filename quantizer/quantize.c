@@ -92,18 +92,33 @@ static enum systole_status check_constants(const struct quantizer *q) {
     return status;
 }
 
+static bool is_bias(const struct systole_graph *graph, int32_t tensor) {
+    struct quantizer_operands operands;
+    for (uint32_t i = 0; i < graph->operator_count; i++) {
+        if (quantizer_operands_of(graph, &graph->operators[i], &operands) && operands.bias == tensor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_weight(const struct systole_graph *graph, int32_t tensor) {
+    return tensor >= 0 && graph->tensors[tensor].data != NULL && graph->tensors[tensor].dtype == SYSTOLE_FLOAT32 &&
+           !is_bias(graph, tensor);
+}
+
 static void count_bytes(struct quantizer *q, const struct systole_graph *source) {
     struct systole_quantize_report *report = &q->report;
     for (uint32_t t = 0; t < source->tensor_count; t++) {
         const struct systole_tensor *tensor = &source->tensors[t];
         report->float_bytes += tensor->data != NULL ? tensor->size : 0;
-        report->float_weight_bytes += tensor->data != NULL && tensor->dtype == SYSTOLE_FLOAT32 ? tensor->size : 0;
+        report->float_weight_bytes += is_weight(source, (int32_t)t) ? tensor->size : 0;
     }
     for (uint32_t t = 0; t < q->result.tensor_count; t++) {
         const struct systole_tensor *tensor = &q->result.tensors[t];
-        bool was_weight = q->tensor_origin[t] >= 0 && q->graph.tensors[q->tensor_origin[t]].dtype == SYSTOLE_FLOAT32;
+        bool was_weight = tensor->data != NULL && is_weight(&q->graph, q->tensor_origin[t]);
         report->bytes += tensor->data != NULL ? tensor->size : 0;
-        report->weight_bytes += tensor->data != NULL && was_weight ? tensor->size : 0;
+        report->weight_bytes += was_weight ? tensor->size : 0;
     }
 }
 

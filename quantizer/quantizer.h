@@ -71,7 +71,7 @@ struct systole_quantize_report {
     uint32_t folded, equalized;                // operators that went into others; pairs of layers
     uint32_t corrected;                        // biases
     uint64_t float_bytes, bytes;               // constants of the source and of the result
-    uint64_t float_weight_bytes, weight_bytes; // of those the float32 constants, and what became of them
+    uint64_t float_weight_bytes, weight_bytes; // of those the float32 constants but for biases, and what they became
     uint32_t layer_count, left_count;
     struct systole_layer_error *layers; // in execution order
     struct systole_left *left;

@@ -32,18 +32,16 @@ void sample_arrays_free(struct sample_arrays *arrays) {
     *arrays = (struct sample_arrays){0};
 }
 
-// One more array with room for `size` bytes.
-static enum systole_status append(const char *file, struct sample_arrays *arrays, const char *name, size_t size,
-                                  struct sample_array **made, struct systole_diagnostic *diagnostic) {
+// One more array with room for `size` bytes; NULL: no memory.
+static struct sample_array *append(struct sample_arrays *arrays, const char *name, size_t size) {
     struct sample_array *grown = realloc(arrays->arrays, (arrays->count + (size_t)1) * sizeof *grown);
     if (grown == NULL) {
-        return no_memory(file, diagnostic);
+        return NULL;
     }
     arrays->arrays = grown;
     struct sample_array *array = &grown[arrays->count++];
     *array = (struct sample_array){.name = strdup(name), .bytes = malloc(size > 0 ? size : 1), .size = size};
-    *made = array;
-    return array->name != NULL && array->bytes != NULL ? SYSTOLE_OK : no_memory(file, diagnostic);
+    return array->name != NULL && array->bytes != NULL ? array : NULL;
 }
 
 static uint64_t elements_of(const struct npy_header *header) {
@@ -105,10 +103,9 @@ static enum systole_status read_member(const char *file, zip_t *archive, zip_uin
         return bad_archive(file, "its arrays have more than 2 GiB", diagnostic);
     }
     *total += stat.size;
-    struct sample_array *array;
-    enum systole_status status = append(file, arrays, stat.name, (size_t)stat.size, &array, diagnostic);
-    if (status != SYSTOLE_OK) {
-        return status;
+    struct sample_array *array = append(arrays, stat.name, (size_t)stat.size);
+    if (array == NULL) {
+        return no_memory(file, diagnostic);
     }
     size_t length = strlen(array->name);
     if (length > 4 && strcmp(array->name + length - 4, ".npy") == 0) {
@@ -161,9 +158,10 @@ enum systole_status sample_arrays_read(const char *name, const uint8_t *data, si
     if (sample_arrays_is_npz(data, length)) {
         status = read_archive(name, data, length, arrays, diagnostic);
     } else {
-        struct sample_array *array;
-        status = append(name, arrays, "", length, &array, diagnostic);
-        if (status == SYSTOLE_OK) {
+        struct sample_array *array = append(arrays, "", length);
+        if (array == NULL) {
+            status = no_memory(name, diagnostic);
+        } else {
             memcpy(array->bytes, data, length);
             status = open_array(name, array, diagnostic);
         }

@@ -181,7 +181,10 @@ static enum systole_status convert_operator(struct shrinking *s, uint32_t operat
 static enum systole_status write_ends(struct shrinking *s, const int32_t *tensors, uint32_t count, int32_t **ends,
                                       uint32_t *written) {
     *ends = calloc(count + (size_t)1, sizeof **ends);
-    enum systole_status status = *ends != NULL ? SYSTOLE_OK : graph_edit_no_memory(s->q->graph.name, s->q->diagnostic);
+    enum systole_status status = SYSTOLE_OK;
+    if (*ends == NULL) {
+        return graph_edit_no_memory(s->q->graph.name, s->q->diagnostic);
+    }
     for (uint32_t i = 0; i < count && status == SYSTOLE_OK; i++) {
         status = want_real(s, tensors[i], &(*ends)[i]);
         *written = i + 1;

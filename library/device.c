@@ -59,8 +59,20 @@ enum systole_status systole_device_open(const char *name, const struct systole_d
         return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, name, "", "no memory for a device");
     }
     made->references = 1;
-    enum systole_status status =
-        systole_target_find(options.target != NULL ? options.target : DEFAULT_TARGET, &made->target, diagnostic);
+    made->kernels = SYSTOLE_KERNELS_FASTEST;
+    made->threads = options.threads;
+    enum systole_status status = SYSTOLE_OK;
+    if (options.threads > SYSTOLE_LARGEST_THREADS) {
+        status = systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "", "%u threads are more than %d",
+                              options.threads, SYSTOLE_LARGEST_THREADS);
+    }
+    if (status == SYSTOLE_OK && options.kernels != NULL) {
+        status = systole_kernel_level_parse(options.kernels, &made->kernels, diagnostic);
+    }
+    status = status == SYSTOLE_OK ? systole_kernel_level_resolve(&made->kernels, diagnostic) : status;
+    status = status != SYSTOLE_OK ? status
+                                  : systole_target_find(options.target != NULL ? options.target : DEFAULT_TARGET,
+                                                        &made->target, diagnostic);
     if (status == SYSTOLE_OK && strcmp(name, "cpu") != 0) {
         status = open_driver(name, &options, made, diagnostic);
     } else if (status == SYSTOLE_OK) {

@@ -69,8 +69,12 @@ enum systole_status systole_inference_create(struct systole_model *model, struct
         status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for an inference");
     } else {
         bool cpu = model->loaded == NULL;
-        struct systole_session_options options = {
-            .driver = model->device->driver, .lender = model->loaded, .stepped = stepped, .context = made};
+        struct systole_session_options options = {.driver = model->device->driver,
+                                                  .kernels = model->device->kernels,
+                                                  .threads = model->device->threads,
+                                                  .lender = model->loaded,
+                                                  .stepped = stepped,
+                                                  .context = made};
         status = systole_session_create(cpu ? graph : NULL, cpu ? NULL : &model->program, &options, &made->session,
                                         diagnostic);
     }

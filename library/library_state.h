@@ -15,6 +15,8 @@ struct systole_device {
     struct systole_driver *driver;   // NULL: the CPU
     struct systole_capture *capture; // NULL: not recorded
     struct systole_target target;
+    enum systole_kernel_level kernels;
+    uint32_t threads;
     char name[64];
     // Inferences whose next step is not the device's, and those that are to be told; in that order, oldest first.
     struct systole_inference *waiting_first, *waiting_last;

@@ -464,9 +464,28 @@ static bool is_computed_or_input(const struct systole_graph *graph, int32_t tens
     return graph->tensors[tensor].data == NULL && !graph->tensors[tensor].is_variable;
 }
 
+// Fast kernels read some bytes beyond a tensor's end, so what they read must lie in the interpreter's memory.
+static bool is_read_by_fast_kernels(const struct systole_session *session, int32_t tensor) {
+    const struct systole_graph *graph = session->graph;
+    bool is_read = false;
+    if (session->options.kernels == SYSTOLE_KERNELS_REFERENCE) {
+        return false;
+    }
+    uint32_t steps = session->program == NULL ? graph->operator_count : session->program->step_count;
+    for (uint32_t s = 0; s < steps && !is_read; s++) {
+        uint32_t o = session->program == NULL ? s : session->program->steps[s].index;
+        bool cpu = session->program == NULL || session->program->steps[s].place != SYSTOLE_PLACE_DEVICE;
+        for (uint32_t i = 0; cpu && i < graph->operators[o].input_count; i++) {
+            is_read = is_read || graph->operators[o].inputs[i] == tensor;
+        }
+    }
+    return is_read;
+}
+
 bool systole_session_bind_input(struct systole_session *session, uint32_t input, uint8_t *bytes) {
     const struct systole_graph *graph = session->graph;
-    if (input >= graph->input_count || !is_computed_or_input(graph, graph->inputs[input])) {
+    if (input >= graph->input_count || !is_computed_or_input(graph, graph->inputs[input]) ||
+        is_read_by_fast_kernels(session, graph->inputs[input])) {
         return false;
     }
     for (uint32_t i = 0; i < input; i++) {
@@ -480,7 +499,8 @@ bool systole_session_bind_input(struct systole_session *session, uint32_t input,
 
 bool systole_session_bind_output(struct systole_session *session, uint32_t output, uint8_t *bytes) {
     const struct systole_graph *graph = session->graph;
-    if (output >= graph->output_count || !is_computed_or_input(graph, graph->outputs[output])) {
+    if (output >= graph->output_count || !is_computed_or_input(graph, graph->outputs[output]) ||
+        is_read_by_fast_kernels(session, graph->outputs[output])) {
         return false;
     }
     for (uint32_t i = 0; i < graph->input_count; i++) {

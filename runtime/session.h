@@ -68,7 +68,8 @@ enum systole_status systole_session_end(struct systole_session *session, struct 
 
 // From now on the bytes of an input or output are the caller's (NULL: the session's own again): read or written in
 // place until the next call. False: the tensor is already another's (a constant, a variable, an input that is also an
-// output), use systole_session_input or _output. Not during an invocation.
+// output), or fast kernels read it, which may go some bytes beyond; use systole_session_input or _output. Not during an
+// invocation.
 bool systole_session_bind_input(struct systole_session *session, uint32_t input, uint8_t *bytes);
 bool systole_session_bind_output(struct systole_session *session, uint32_t output, uint8_t *bytes);
 

@@ -58,6 +58,8 @@ struct systole_device_options {
     bool no_replay;       // ... never
     bool shared;          // usb: others may have the device between inferences (below)
     bool trace;           // systole_inference_operator_cycles; the device then tells of every command
+    const char *kernels;  // of what the CPU computes: "reference", "c", "avx2" ... (docs/cpu.md); NULL: "fastest"
+    uint32_t threads;     // of those kernels; 0: 1
     uint32_t queue_depth; // bulk transfers in flight, each way; 0: 4
     size_t chunk_bytes;   // of the largest bulk transfer; 0: 256 KiB
 };
@@ -155,9 +157,9 @@ enum systole_status systole_inference_create(struct systole_model *model, struct
 void systole_inference_free(struct systole_inference *inference);
 
 // The caller's memory for an input or output, for all runs until it is set again; NULL: the inference's own. Input
-// bytes are read, output bytes written, from submit until completion, in place, by whatever way the data takes: no copy
-// is made where the device's layout is the tensor's. Output bytes have no defined value before a run has succeeded.
-// BAD_ARGUMENT: no such input or output, another size than the tensor's, or in flight.
+// bytes are read, output bytes written, from submit until completion. It is done in place: no copy is made where the
+// device's layout is the tensor's, but that fast kernels of the CPU read a copy. Output bytes have no defined value
+// before a run has succeeded. BAD_ARGUMENT: no such input or output, another size than the tensor's, or in flight.
 enum systole_status systole_inference_set_input(struct systole_inference *inference, uint32_t index, const void *bytes,
                                                 size_t size);
 enum systole_status systole_inference_set_output(struct systole_inference *inference, uint32_t index, void *bytes,

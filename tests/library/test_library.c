@@ -37,8 +37,10 @@ static uint32_t largest(const int8_t *scores) {
     return best;
 }
 
+static const char *kernels; // of the CPU
+
 static struct systole_device *open_device(const char *name, bool trace) {
-    struct systole_device_options options = {.size = sizeof options, .trace = trace};
+    struct systole_device_options options = {.size = sizeof options, .trace = trace, .kernels = kernels};
     struct systole_device *device = NULL;
     OK(systole_device_open(name, &options, &device, &diagnostic));
     return device;
@@ -56,14 +58,14 @@ static struct systole_inference *create(struct systole_model *model) {
     return inference;
 }
 
-START_TEST(digits) {
-    struct systole_device *device = open_device(kinds[_i], true);
+static void digits_on(uint32_t kind) {
+    struct systole_device *device = open_device(kinds[kind], true);
     struct systole_model *model = load_digits(device);
     struct systole_inference *inference = create(model);
     uint8_t pixels[PIXELS];
     int8_t scores[CLASSES];
     struct systole_tensor_info info = {.size = sizeof info};
-    ck_assert_str_eq(systole_device_name(device), kinds[_i]);
+    ck_assert_str_eq(systole_device_name(device), kinds[kind]);
     ck_assert_str_eq(systole_version(), SYSTOLE_VERSION);
     ck_assert_uint_eq(systole_model_inputs(model), 1);
     ck_assert_int_eq(systole_model_input(model, 0, &info), SYSTOLE_OK);
@@ -87,17 +89,24 @@ START_TEST(digits) {
         on_device += placement.on_device;
         ck_assert(placement.on_device || placement.reason[0] != '\0');
         enum systole_status status = systole_inference_operator_cycles(inference, i, &cycles);
-        ck_assert_int_eq(status, _i == 0 ? SYSTOLE_UNSUPPORTED : SYSTOLE_OK);
+        ck_assert_int_eq(status, kind == 0 ? SYSTOLE_UNSUPPORTED : SYSTOLE_OK);
         sum += cycles;
     }
-    ck_assert_uint_eq(on_device, _i == 0 ? 0 : 9);
+    ck_assert_uint_eq(on_device, kind == 0 ? 0 : 9);
     ck_assert_uint_eq(sum, systole_inference_cycles(inference));
-    ck_assert(_i == 0 ? sum == 0 : sum != 0);
+    ck_assert(kind == 0 ? sum == 0 : sum != 0);
     systole_device_close(device); // the others keep it
     systole_model_free(model);
     OK(systole_inference_invoke(inference, &diagnostic));
     ck_assert_uint_eq(largest(scores), CLASSES - 1);
     systole_inference_free(inference);
+}
+
+// With the reference kernels, the fastest ones, and those in plain C.
+START_TEST(digits) {
+    static const char *const levels[] = {"reference", NULL, "c"};
+    kernels = levels[_i / 2];
+    digits_on((uint32_t)_i % 2);
 }
 END_TEST
 
@@ -315,6 +324,10 @@ START_TEST(refusals) {
         ck_assert_str_ne(diagnostic.what, "");
     }
     ck_assert_int_eq(systole_device_open("model", &options, &device, &diagnostic), SYSTOLE_BAD_ARGUMENT);
+    options = (struct systole_device_options){.size = sizeof options, .kernels = "quick"};
+    ck_assert_int_eq(systole_device_open("cpu", &options, &device, &diagnostic), SYSTOLE_BAD_ARGUMENT);
+    options = (struct systole_device_options){.size = sizeof options, .threads = 1000};
+    ck_assert_int_eq(systole_device_open("cpu", &options, &device, &diagnostic), SYSTOLE_BAD_ARGUMENT);
     options = (struct systole_device_options){.size = sizeof options, .faults = "examples"};
     ck_assert_int_eq(systole_device_open("cpu", &options, &device, &diagnostic), SYSTOLE_BAD_ARGUMENT);
     ck_assert_int_eq(systole_device_open("model", &options, &device, &diagnostic), SYSTOLE_BAD_FILE);
@@ -344,7 +357,7 @@ int main(void) {
     Suite *suite = suite_create("library");
     TCase *cases = tcase_create("cases");
     tcase_set_timeout(cases, 60);
-    tcase_add_loop_test(cases, digits, 0, 2);
+    tcase_add_loop_test(cases, digits, 0, 6);
     tcase_add_loop_test(cases, several_in_flight, 0, 2);
     tcase_add_test(cases, reset);
     tcase_add_test(cases, straight_into_the_callers_memory);

@@ -14,10 +14,10 @@
 #include "libusb_devices.h"
 
 enum {
-    ATTACH_STEP_MS = 20, // between looks at the list of devices; a hotplug event ends it early
-    ABSENT_MS = 1000,    // how long a device that is shared may be away
-    CLAIM_STEP_MS = 2,   // between attempts at a device that another program has
-    TAKE_BACK_MS = 1000, // how long cancelled transfers may take to come back
+    ATTACH_STEP_MS = 100, // at most between looks at the list of devices; a hotplug event ends it at once
+    ABSENT_MS = 1000,     // how long a device that is shared may be away
+    CLAIM_STEP_MS = 2,    // between attempts at a device that another program has
+    TAKE_BACK_MS = 1000,  // how long cancelled transfers may take to come back
 };
 
 struct libusb_transport {
@@ -25,7 +25,10 @@ struct libusb_transport {
     libusb_context *context;
     libusb_device_handle *handle; // NULL: not attached
     struct systole_libusb_place place;
-    int descriptor; // epoll over libusb's descriptors; -1: nobody has asked for it
+    libusb_hotplug_callback_handle hotplug;
+    bool watches_bus; // the callback is registered
+    bool bus_changed; // it was called
+    int descriptor;   // epoll over libusb's descriptors; -1: nobody has asked for it
     char name[SYSTOLE_USB_NAME_BYTES];
     struct flight *flying;   // submitted, not called back yet
     struct flight *finished; // called back, not told yet; oldest first
@@ -288,13 +291,36 @@ static bool is_attached(struct libusb_transport *this, uint16_t product_id) {
                                    sizeof status, 1000) == sizeof status;
 }
 
+static int LIBUSB_CALL note_hotplug(libusb_context *context, libusb_device *device, libusb_hotplug_event event,
+                                    void *user) {
+    (void)context, (void)device, (void)event;
+    ((struct libusb_transport *)user)->bus_changed = true;
+    return 0; // again, please
+}
+
+// Where there are no hotplug events, attach looks at the list from time to time.
+static void watch_bus(struct libusb_transport *this) {
+    this->watches_bus = libusb_has_capability(LIBUSB_CAP_HAS_HOTPLUG) != 0 &&
+                        libusb_hotplug_register_callback(
+                            this->context, LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED | LIBUSB_HOTPLUG_EVENT_DEVICE_LEFT, 0,
+                            SYSTOLE_USB_VENDOR_ID, LIBUSB_HOTPLUG_MATCH_ANY, LIBUSB_HOTPLUG_MATCH_ANY, note_hotplug,
+                            this, &this->hotplug) == LIBUSB_SUCCESS;
+}
+
+static void await_bus(struct libusb_transport *this, uint64_t end) {
+    uint64_t now = now_ms(), step = now + ATTACH_STEP_MS < end ? now + ATTACH_STEP_MS : end;
+    while (!this->bus_changed && (now = now_ms()) < step) {
+        (void)handle_events(this, (uint32_t)(step - now));
+    }
+    this->bus_changed = false;
+}
+
 static enum systole_status attach(struct systole_transport *transport, uint16_t product_id, uint32_t timeout_ms) {
     struct libusb_transport *this = libusb_transport(transport);
     uint64_t end = now_ms() + timeout_ms;
     bool attached = is_attached(this, product_id) || attach_once(this, product_id) == LIBUSB_SUCCESS;
     while (!attached && now_ms() < end) {
-        uint64_t left = end - now_ms();
-        (void)handle_events(this, left < ATTACH_STEP_MS ? (uint32_t)left : ATTACH_STEP_MS);
+        await_bus(this, end);
         attached = attach_once(this, product_id) == LIBUSB_SUCCESS;
     }
     return attached ? SYSTOLE_OK : SYSTOLE_DEVICE_GONE;
@@ -367,6 +393,9 @@ static void close_transport(struct systole_transport *transport) {
         this->finished = flight->next;
         libusb_free_transfer(flight->usb);
         free(flight);
+    }
+    if (this->watches_bus) {
+        libusb_hotplug_deregister_callback(this->context, this->hotplug);
     }
     libusb_set_pollfd_notifiers(this->context, NULL, NULL, NULL);
     libusb_exit(this->context);
@@ -449,6 +478,7 @@ enum systole_status systole_libusb_open_chosen(const char *choice, uint32_t wait
         free(made);
         return status;
     }
+    watch_bus(made);
     status = open_choice(made, choice == NULL ? "0" : choice, wait_ms, diagnostic);
     if (status != SYSTOLE_OK) {
         close_transport(&made->transport);

@@ -15,6 +15,28 @@ const char *systole_version(void) {
     return SYSTOLE_VERSION;
 }
 
+enum systole_status systole_device_find(systole_device_seen seen, void *context,
+                                        struct systole_diagnostic *diagnostic) {
+    struct systole_usb_listing *listings = NULL;
+    uint32_t count = 0;
+    enum systole_status status = systole_libusb_list(&listings, &count, diagnostic);
+    for (uint32_t i = 0; status == SYSTOLE_OK && i < count; i++) {
+        const struct systole_usb_listing *listing = &listings[i];
+        struct systole_device_found found = {
+            .name = listing->name,
+            .serial = listing->serial,
+            .trouble = listing->trouble,
+            .is_application = listing->product == SYSTOLE_USB_APPLICATION_PRODUCT_ID,
+            .in_use = listing->in_use,
+            .target_id = listing->target_id,
+            .speed_mbits = listing->speed_mbits,
+        };
+        seen(&found, context);
+    }
+    free(listings);
+    return status;
+}
+
 // A caller's structure may be shorter (built against an older header) or longer than ours.
 static struct systole_device_options read_options(const struct systole_device_options *given) {
     struct systole_device_options options;

@@ -47,6 +47,20 @@ struct systole_inference;
 
 // ---- Devices
 
+// What is on USB, one call a device, in the order in which indices count; nobody who uses one is disturbed. Strings are
+// valid during the call. NO_DEVICE: USB cannot be looked at (none at all is OK).
+struct systole_device_found {
+    const char *name;     // for systole_device_open: "usb:1-2.4"
+    const char *serial;   // "": none, or not known
+    const char *trouble;  // why it cannot be opened; "": it can
+    bool is_application;  // it has its firmware; false: the one who opens it brings it
+    bool in_use;          // by this or another program
+    uint32_t target_id;   // of an application, as `systole targets` tells them
+    uint32_t speed_mbits; // 0: not known
+};
+typedef void (*systole_device_seen)(const struct systole_device_found *found, void *context);
+enum systole_status systole_device_find(systole_device_seen seen, void *context, struct systole_diagnostic *diagnostic);
+
 // Zeros are defaults. Set size to sizeof(struct systole_device_options).
 struct systole_device_options {
     size_t size;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "build_graph.h"
+#include "on_virtual_bus.h"
 #include "systole.h"
 #include "testing.h"
 
@@ -23,8 +24,7 @@ static void read_picture(uint32_t digit, uint8_t *pixels) {
     size_t size = 0;
     (void)snprintf(path, sizeof path, "examples/digits/pictures/%u.pgm", digit);
     uint8_t *bytes = testing_read_file(path, &size);
-    ck_assert_ptr_nonnull(bytes);
-    ck_assert_uint_ge(size, PIXELS);
+    CLIENT_CHECK(bytes != NULL && size >= PIXELS, "%s", path);
     memcpy(pixels, bytes + size - PIXELS, PIXELS);
     free(bytes);
 }
@@ -353,7 +353,114 @@ START_TEST(refusals) {
 }
 END_TEST
 
-int main(void) {
+// ---- On a bus.
+
+enum { HANDLES = 3, TURNS = 4, SHORT_MS = 300 };
+
+struct seen {
+    uint32_t count, applications, in_use;
+    char name[BUS_DEVICES][48];
+};
+
+static void see(const struct systole_device_found *found, void *context) {
+    struct seen *seen = context;
+    CLIENT_CHECK(seen->count < BUS_DEVICES && found->trouble[0] == '\0', "%s", found->trouble);
+    (void)snprintf(seen->name[seen->count], sizeof seen->name[0], "%s", found->name);
+    seen->count++;
+    seen->applications += found->is_application;
+    seen->in_use += found->in_use;
+}
+
+static struct seen find(void) {
+    struct seen seen = {0};
+    CLIENT_CHECK(systole_device_find(see, &seen, &diagnostic) == SYSTOLE_OK, "%s", diagnostic.what);
+    return seen;
+}
+
+static struct systole_device *open_usb(const char *name, bool shared, enum systole_status wanted) {
+    struct systole_device_options options = {.size = sizeof options, .shared = shared, .silence_ms = SHORT_MS};
+    struct systole_device *device = NULL;
+    enum systole_status status = systole_device_open(name, &options, &device, &diagnostic);
+    CLIENT_CHECK(status == wanted, "%s: %s", systole_status_name(status), diagnostic.what);
+    return device;
+}
+
+static void invoke(struct systole_device *device, struct systole_inference **inference, uint32_t digit,
+                   enum systole_status wanted) {
+    struct systole_model *model = NULL;
+    size_t size = 0;
+    if (*inference == NULL) {
+        CLIENT_CHECK(systole_model_load_file(device, DIGITS, &model, &diagnostic) == SYSTOLE_OK, "%s", diagnostic.what);
+        CLIENT_CHECK(systole_inference_create(model, inference, &diagnostic) == SYSTOLE_OK, "%s", diagnostic.what);
+        systole_model_free(model);
+    }
+    read_picture(digit, systole_inference_input(*inference, 0, &size));
+    enum systole_status status = systole_inference_invoke(*inference, &diagnostic);
+    CLIENT_CHECK(status == wanted, "%s: %s", systole_status_name(status), diagnostic.what);
+    const int8_t *scores = systole_inference_output(*inference, 0, &size);
+    CLIENT_CHECK(wanted != SYSTOLE_OK || largest(scores) == digit, "a %u for a %u", largest(scores), digit);
+}
+
+// Handles of one process in turn; one that has the device alone keeps the others out, within their time.
+static void handles_share(void) {
+    struct systole_device *devices[HANDLES];
+    struct systole_inference *inferences[HANDLES] = {NULL}, *alone = NULL;
+    struct seen seen = find();
+    CLIENT_CHECK(seen.count == 1 && seen.applications == 0 && seen.in_use == 0, "%u devices", seen.count);
+    for (uint32_t i = 0; i < HANDLES; i++) {
+        devices[i] = open_usb(i == 0 ? "usb" : seen.name[0], true, SYSTOLE_OK);
+        CLIENT_CHECK(strcmp(systole_device_name(devices[i]), seen.name[0]) == 0, "%s", systole_device_name(devices[i]));
+    }
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        for (uint32_t i = 0; i < HANDLES; i++) {
+            invoke(devices[i], &inferences[i], (turn * HANDLES + i) % CLASSES, SYSTOLE_OK);
+        }
+    }
+    seen = find();
+    CLIENT_CHECK(seen.count == 1 && seen.applications == 1 && seen.in_use == 0, "released %u", seen.in_use);
+    struct systole_device *exclusive = open_usb("usb", false, SYSTOLE_OK);
+    CLIENT_CHECK(find().in_use == 1, "not in use");
+    invoke(exclusive, &alone, 8, SYSTOLE_OK);
+    invoke(devices[0], &inferences[0], 3, SYSTOLE_NO_DEVICE);
+    open_usb("usb", false, SYSTOLE_NO_DEVICE);
+    invoke(exclusive, &alone, 7, SYSTOLE_OK);
+    systole_inference_free(alone);
+    systole_device_close(exclusive);
+    invoke(devices[0], &inferences[0], 3, SYSTOLE_OK);
+    for (uint32_t i = 0; i < HANDLES; i++) {
+        systole_inference_free(inferences[i]);
+        systole_device_close(devices[i]);
+    }
+}
+
+static void several_devices(void) {
+    struct systole_device *devices[BUS_DEVICES];
+    struct systole_inference *inferences[BUS_DEVICES] = {NULL};
+    struct seen seen = find();
+    CLIENT_CHECK(seen.count == BUS_DEVICES, "%u devices", seen.count);
+    for (uint32_t i = 0; i < BUS_DEVICES; i++) {
+        devices[i] = open_usb(seen.name[i], false, SYSTOLE_OK);
+        invoke(devices[i], &inferences[i], i, SYSTOLE_OK);
+    }
+    for (uint32_t i = 0; i < BUS_DEVICES; i++) {
+        systole_inference_free(inferences[i]);
+        systole_device_close(devices[i]);
+    }
+}
+
+static const struct bus_client clients[] = {
+    {"handles_share", handles_share}, {"several_devices", several_devices}, {NULL, NULL}};
+
+START_TEST(on_a_bus) {
+    on_virtual_bus_of(_i == 0 ? 1 : BUS_DEVICES, clients[_i].name);
+}
+END_TEST
+
+int main(int argc, char **argv) {
+    int status = 0;
+    if (is_bus_client(argc, argv, clients, &status)) {
+        return status;
+    }
     Suite *suite = suite_create("library");
     TCase *cases = tcase_create("cases");
     tcase_set_timeout(cases, 60);
@@ -363,6 +470,7 @@ int main(void) {
     tcase_add_test(cases, straight_into_the_callers_memory);
     tcase_add_loop_test(cases, tensors_that_cannot_be_bound, 0, 2);
     tcase_add_test(cases, refusals);
+    tcase_add_loop_test(cases, on_a_bus, 0, 2);
     suite_add_tcase(suite, cases);
     return testing_run(suite, "library/test_library");
 }

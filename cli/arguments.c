@@ -56,6 +56,8 @@ static const struct {
      ".npy (sets first), .npz (an array an input) or a folder of pictures; may be given again for more"},
     {CLI_QUANTIZE, "calibration", 0, "RULE", "min-max (default), moving-average, percentile or mse"},
     {CLI_QUANTIZE, "io", 0, "TYPE", "of inputs and outputs: float32 (default), int8 or uint8; full-integer only"},
+    {CLI_QUANTIZE, "input-scale", 0, "S,Z",
+     "scale and zero point of int8 inputs, instead of those calibrated; full-integer only"},
     {CLI_QUANTIZE, "strict", 0, NULL, "refuse operators that would stay float32; full-integer only"},
     {CLI_QUANTIZE, "fc-per-channel", 0, NULL, "FULLY_CONNECTED weights with a scale for each output"},
     {CLI_QUANTIZE, "equalize", 0, NULL, "even out the ranges of channels between layers first"},
@@ -176,6 +178,16 @@ static bool parse_quantize(const struct cli_command *command, const char *name, 
             *flags[i].value = true;
             return true;
         }
+    }
+    if (strcmp(name, "input-scale") == 0) {
+        bool good = parse_channels(value, arguments->input_scale, &arguments->input_scale_count) &&
+                    arguments->input_scale_count == 2 &&
+                    arguments->input_scale[1] == trunc(arguments->input_scale[1]) &&
+                    fabs(arguments->input_scale[1]) <= 128;
+        if (!good) {
+            (void)cli_usage_error(command, "--input-scale wants a scale and a zero point (1/16,0), not '%s'", value);
+        }
+        return good;
     }
     if (arguments->representative_count == CLI_MAX_INPUTS) {
         (void)cli_usage_error(command, "more than %d files of representative data", CLI_MAX_INPUTS);

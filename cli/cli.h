@@ -70,6 +70,8 @@ struct cli_quantize_arguments {
     const char *mode, *io, *calibration, *hardware; // NULL: not given
     const char *representative[CLI_MAX_INPUTS];
     uint32_t representative_count;
+    double input_scale[CLI_MAX_CHANNELS]; // scale and zero point
+    uint32_t input_scale_count;
     bool strict, fc_per_channel, equalize, bias_correction;
 };
 struct cli_arguments {

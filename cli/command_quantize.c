@@ -46,6 +46,8 @@ static bool parse_options(const struct cli_command *command, const struct cli_qu
             .mode = (enum systole_quantize_mode)mode,
             .calibration = (enum systole_calibration)calibration,
             .io = dtypes[type],
+            .input_scale = a->input_scale_count == 2 ? (float)a->input_scale[0] : 0.0f,
+            .input_zero_point = a->input_scale_count == 2 ? (int32_t)a->input_scale[1] : 0,
             .strict = a->strict,
             .fc_per_channel = a->fc_per_channel,
             .equalize = a->equalize,

@@ -112,6 +112,15 @@ static void join(struct conversion *c, const struct systole_operator *op) {
     }
 }
 
+// Gives a tensor its scale, whatever was seen.
+static void fix(struct conversion *c, int32_t tensor, float scale, int32_t zero_point) {
+    c->is_fixed[tensor] = true;
+    c->scales[tensor] = scale;
+    c->zero_points[tensor] = zero_point;
+    c->ranges[tensor] =
+        (struct quantizer_range){(double)scale * (-128 - zero_point), (double)scale * (127 - zero_point)};
+}
+
 static void form_groups(struct conversion *c) {
     const struct systole_graph *graph = &c->q->graph;
     for (uint32_t t = 0; t < graph->tensor_count; t++) {
@@ -120,16 +129,16 @@ static void form_groups(struct conversion *c) {
         c->is_source[t] = true;
         c->ranges[t] = c->q->ranges[t];
     }
+    for (uint32_t i = 0; c->q->options->input_scale > 0 && i < graph->input_count; i++) {
+        if (is_float(graph, graph->inputs[i])) {
+            fix(c, graph->inputs[i], c->q->options->input_scale, c->q->options->input_zero_point);
+        }
+    }
     for (uint32_t i = 0; i < graph->operator_count; i++) {
         const struct systole_operator *op = &graph->operators[i];
         const struct quantizer_rule *rule = c->is_integer[i] ? quantizer_rule_of(op->code) : NULL;
         if (rule != NULL && rule->form == QUANTIZER_FIXED && op->output_count > 0 && op->outputs[0] >= 0) {
-            int32_t output = op->outputs[0];
-            c->is_fixed[output] = true;
-            c->scales[output] = rule->scale;
-            c->zero_points[output] = rule->zero_point;
-            c->ranges[output] = (struct quantizer_range){(double)rule->scale * (-128 - rule->zero_point),
-                                                         (double)rule->scale * (127 - rule->zero_point)};
+            fix(c, op->outputs[0], rule->scale, rule->zero_point);
         } else if (rule != NULL && rule->form == QUANTIZER_SAME_SCALE) {
             join(c, op);
         }

@@ -50,6 +50,14 @@ static enum systole_status check_options(const struct quantizer *q, const char *
         return systole_fail(q->diagnostic, SYSTOLE_BAD_ARGUMENT, name, "leave them out, or choose full-integer",
                             "integer inputs and outputs, strictness and bias correction are for full-integer only");
     }
+    bool given = o->input_scale != 0 || o->input_zero_point != 0;
+    if (given && (!integer || !(o->input_scale >= 1e-15f && o->input_scale <= 1e15f) || o->input_zero_point < -128 ||
+                  o->input_zero_point > 127)) {
+        return systole_fail(q->diagnostic, SYSTOLE_BAD_ARGUMENT, name,
+                            "a positive scale, a zero point from -128 to 127, and full-integer",
+                            "inputs cannot have scale %g and zero point %d", (double)o->input_scale,
+                            o->input_zero_point);
+    }
     if (!(o->percentile == 0 || (o->percentile >= 50 && o->percentile <= 100))) {
         return systole_fail(q->diagnostic, SYSTOLE_BAD_ARGUMENT, name, "50 to 100", "the percentile is %g",
                             o->percentile);

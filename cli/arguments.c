@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const struct {
-    enum cli_option option;
+    uint64_t option;
     const char *name;
     int letter; // 0: none
     const char *argument, *help;
@@ -32,11 +32,15 @@ static const struct {
     {CLI_KERNELS, "kernels", 0, "NAME",
      "of the CPU: reference, c, avx2, avx512, neon, neon-dot or fastest, which environment SYSTOLE_KERNELS may name"},
     {CLI_THREADS, "threads", 0, "N", "of the CPU's fast kernels; default 1"},
-    {CLI_REPORT, "report", 0, "FILE.json", "everything measured, as JSON"},
+    {CLI_REPORT, "report", 0, "FILE.json", "what was measured, as JSON"},
     {CLI_TRACE, "trace", 0, "FILE.json", "every command on its unit's track; Perfetto opens it (--device not cpu)"},
     {CLI_HTML, "html", 0, "FILE.html", "a page that explains the cycles (--device not cpu)"},
     {CLI_SHOW_OPERATIONS, "show-operations", 's', NULL, "print what runs where, and why"},
     {CLI_GOLDEN, "golden", 0, "CASE_DIR", "inputN.bin, outputN.bin and layers.tsv to hold CPU and device against"},
+    {CLI_LABELS, "labels", 0, "FILE", "a class a line: count right answers over the samples of --input instead"},
+    {CLI_LABELS, "against", 0, "MODEL.tflite", "with --labels: another model, on the CPU, and how often both agree"},
+    {CLI_LABELS, "within", 0, "POINTS", "with --against: exit 1 if right more than POINTS percent less often than it"},
+    {CLI_LABELS, "samples", 0, "N", "with --labels: only the first N"},
     {CLI_FAULTS, "faults", 0, "FILE", "make the simulated device misbehave by a script (docs/faults.md)"},
     {CLI_DUMP_WAVES, "dump-waves", 0, "FILE.fst",
      "waves of the command that wrote the first difference (--device rtl)"},
@@ -69,7 +73,7 @@ static const struct {
 static void print_usage(const struct cli_command *command) {
     printf("usage: systole %s %s\n\n%s\n", command->name, command->usage, command->help);
     for (size_t i = 0; i < OPTIONS; i++) {
-        if (command->options & (uint32_t)table[i].option) {
+        if (command->options & table[i].option) {
             char left[64];
             (void)snprintf(left, sizeof left, "%s--%s%s%s",
                            table[i].letter == 'o' ? "-o, "
@@ -152,6 +156,29 @@ static bool parse_channels(const char *text, double *values, uint32_t *count) {
     return false;
 }
 
+static bool parse_labels(const struct cli_command *command, const char *name, const char *value,
+                         struct cli_arguments *arguments) {
+    if (strcmp(name, "labels") == 0) {
+        arguments->labels = value;
+    } else if (strcmp(name, "against") == 0) {
+        arguments->against = value;
+    } else if (strcmp(name, "samples") == 0) {
+        if (!parse_number(value, 1, &arguments->samples)) {
+            (void)cli_usage_error(command, "--samples wants a number from 1 on, not '%s'", value);
+            return false;
+        }
+    } else {
+        char *end;
+        arguments->within = strtod(value, &end);
+        arguments->within_given = true;
+        if (end == value || *end != '\0' || !(arguments->within >= 0 && arguments->within <= 100)) {
+            (void)cli_usage_error(command, "--within wants points from 0 to 100, not '%s'", value);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool parse_quantize(const struct cli_command *command, const char *name, const char *value,
                            struct cli_quantize_arguments *arguments) {
     const struct {
@@ -203,7 +230,7 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
     char letters[2 * OPTIONS + 4] = ":h";
     size_t count = 0;
     for (size_t i = 0; i < OPTIONS; i++) {
-        if (command->options & (uint32_t)table[i].option) {
+        if (command->options & table[i].option) {
             options[count++] =
                 (struct option){table[i].name, table[i].argument ? required_argument : no_argument, NULL, 256 + (int)i};
             if (table[i].letter != 0) {
@@ -241,7 +268,7 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
                                   argv[optind - 1]);
             return false;
         }
-        enum cli_option option = CLI_OUTPUT;
+        uint64_t option = CLI_OUTPUT;
         const char *name = "";
         for (size_t i = 0; i < OPTIONS; i++) {
             if (chosen == 256 + (int)i || chosen == table[i].letter) {
@@ -373,6 +400,11 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             break;
         case CLI_FLOAT:
             arguments->is_float = true;
+            break;
+        case CLI_LABELS:
+            if (!parse_labels(command, name, optarg, arguments)) {
+                return false;
+            }
             break;
         case CLI_QUANTIZE:
             if (!parse_quantize(command, name, optarg, &arguments->quantize)) {

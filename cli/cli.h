@@ -18,7 +18,7 @@ struct cli_command {
     const char *summary;  // one line of `systole --help`
     const char *usage;    // after the name
     const char *help;     // what `--help` prints below the usage
-    uint32_t options;     // bits of enum cli_option
+    uint64_t options;     // bits CLI_...
     int minimum, maximum; // positional arguments
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
@@ -26,38 +26,38 @@ extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, c
     cli_devices, cli_serve, cli_replay, cli_operators, cli_sweep, cli_zoo, cli_quantize;
 
 // ---- Arguments
-enum cli_option {
-    CLI_OUTPUT = 1 << 0,
-    CLI_TARGET = 1 << 1,
-    CLI_DEVICE = 1 << 2,
-    CLI_INPUT = 1 << 3,
-    CLI_SEED = 1 << 4,
-    CLI_OUTPUT_DIR = 1 << 5,
-    CLI_ALL_TENSORS = 1 << 6,
-    CLI_REPEAT = 1 << 7,
-    CLI_REPORT = 1 << 8,
-    CLI_SHOW_OPERATIONS = 1 << 9,
-    CLI_GOLDEN = 1 << 10,
-    CLI_DUMP = 1 << 11,
-    CLI_FLOAT = 1 << 12,
-    CLI_FAULTS = 1 << 13,
-    CLI_TRACE = 1 << 14,
-    CLI_HTML = 1 << 15,
-    CLI_SLURM = 1 << 16,
-    CLI_POINT = 1 << 17,
-    CLI_MEAN = 1 << 18,
-    CLI_SCALE = 1 << 19,
-    CLI_DUMP_WAVES = 1 << 20,
-    CLI_WAVES_COMMAND = 1 << 21,
-    CLI_LISTEN = 1 << 22,
-    CLI_SOCKET = 1 << 23,
-    CLI_DEVICES = 1 << 24,
-    CLI_RECORD = 1 << 25,
-    CLI_KERNELS = 1 << 26,
-    CLI_THREADS = 1 << 27,
-    CLI_SHARED = 1 << 28,
-    CLI_QUANTIZE = 1 << 30, // those of `systole quantize`
-};
+// One bit an option of arguments.c's table.
+#define CLI_OUTPUT (UINT64_C(1) << 0)
+#define CLI_TARGET (UINT64_C(1) << 1)
+#define CLI_DEVICE (UINT64_C(1) << 2)
+#define CLI_INPUT (UINT64_C(1) << 3)
+#define CLI_SEED (UINT64_C(1) << 4)
+#define CLI_OUTPUT_DIR (UINT64_C(1) << 5)
+#define CLI_ALL_TENSORS (UINT64_C(1) << 6)
+#define CLI_REPEAT (UINT64_C(1) << 7)
+#define CLI_REPORT (UINT64_C(1) << 8)
+#define CLI_SHOW_OPERATIONS (UINT64_C(1) << 9)
+#define CLI_GOLDEN (UINT64_C(1) << 10)
+#define CLI_DUMP (UINT64_C(1) << 11)
+#define CLI_FLOAT (UINT64_C(1) << 12)
+#define CLI_FAULTS (UINT64_C(1) << 13)
+#define CLI_TRACE (UINT64_C(1) << 14)
+#define CLI_HTML (UINT64_C(1) << 15)
+#define CLI_SLURM (UINT64_C(1) << 16)
+#define CLI_POINT (UINT64_C(1) << 17)
+#define CLI_MEAN (UINT64_C(1) << 18)
+#define CLI_SCALE (UINT64_C(1) << 19)
+#define CLI_DUMP_WAVES (UINT64_C(1) << 20)
+#define CLI_WAVES_COMMAND (UINT64_C(1) << 21)
+#define CLI_LISTEN (UINT64_C(1) << 22)
+#define CLI_SOCKET (UINT64_C(1) << 23)
+#define CLI_DEVICES (UINT64_C(1) << 24)
+#define CLI_RECORD (UINT64_C(1) << 25)
+#define CLI_KERNELS (UINT64_C(1) << 26)
+#define CLI_THREADS (UINT64_C(1) << 27)
+#define CLI_SHARED (UINT64_C(1) << 28)
+#define CLI_QUANTIZE (UINT64_C(1) << 30) // those of `systole quantize`
+#define CLI_LABELS (UINT64_C(1) << 31)   // those of `systole verify --labels`
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_DEVICES 16
 #define CLI_MAX_CHANNELS 8
@@ -85,6 +85,10 @@ struct cli_arguments {
     struct cli_normalisation normalisation;
     struct cli_quantize_arguments quantize;
     const char *kernels; // NULL: not given
+    const char *labels, *against;
+    double within;
+    uint32_t samples; // 0: all
+    bool within_given;
     uint32_t threads;
     uint32_t seed, repeat, point, devices, waves_segment, waves_command;
     bool seed_given, point_given, waves_command_given, all_tensors, show_operations, is_float, shared;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // Holds a device against the CPU runtime, tensor by tensor, and both against golden results where there are some.
-#include "cli.h"
+#include "accuracy.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -443,6 +443,18 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     struct systole_diagnostic diagnostic = {.what = ""};
     struct cli_subject subject;
     struct systole_session *reference = NULL;
+    if (arguments.labels != NULL) {
+        if (arguments.input_count == 0 || arguments.golden != NULL || arguments.waves != NULL || arguments.seed_given ||
+            (arguments.within_given && arguments.against == NULL)) {
+            return cli_usage_error(command, "--labels needs samples (--input), --within needs --against, and --golden, "
+                                            "--seed and --dump-waves are for tensors");
+        }
+        enum systole_status counted = cli_verify_accuracy(&arguments, &diagnostic);
+        return counted == SYSTOLE_OK ? 0 : cli_error(counted, &diagnostic);
+    }
+    if (arguments.against != NULL || arguments.within_given || arguments.samples != 0 || arguments.report != NULL) {
+        return cli_usage_error(command, "--against, --within, --samples and --report go with --labels");
+    }
     enum systole_status status =
         cli_subject_open(arguments.positional[0], arguments.target, !cpu, NULL, &subject, &diagnostic);
     if (status != SYSTOLE_OK) {
@@ -478,9 +490,12 @@ const struct cli_command cli_verify = {
         "needs `make rtl-trace TARGET=FILE`.\n"
         "Equal means to the bit, in floats within 1e-5 of the output's largest magnitude. A model with dynamic range\n"
         "operators (float activations, int8 weights) must agree with its golden to 30 dB of signal to noise.\n"
-        "The CPU's side computes with the reference kernels; --kernels holds others against the same.\n",
+        "The CPU's side computes with the reference kernels; --kernels holds others against the same.\n"
+        "With --labels the samples of --input (.npy with samples first, .npz, or a folder of pictures; real values "
+        "where\n"
+        "they are float) are classified: how often the right class is the best, and among the best five.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_GOLDEN | CLI_FAULTS |
-               CLI_KERNELS | CLI_THREADS | CLI_DUMP_WAVES | CLI_WAVES_COMMAND,
+               CLI_KERNELS | CLI_THREADS | CLI_DUMP_WAVES | CLI_WAVES_COMMAND | CLI_LABELS | CLI_REPORT,
     .minimum = 1,
     .maximum = 1,
     .run = run,

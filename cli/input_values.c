@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// From pixels and real numbers to the values of an input. Quantising rounds as TensorFlow Lite's QUANTIZE does
-// (reference/quantize.h): to the nearest, halves away from zero, in float32; then the zero point, then the type's
-// range.
+// From pixels and real numbers to the values of an input.
 #include "inputs.h"
 
 #include <math.h>
 #include <string.h>
-
-static bool is_quantised_integer(const struct systole_tensor *tensor) {
-    return (tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8 || tensor->dtype == SYSTOLE_INT16) &&
-           tensor->quantisation.count == 1 && tensor->quantisation.scale[0] > 0;
-}
 
 static enum systole_status not_quantised(const struct cli_input_file *file, const char *what,
                                          struct systole_diagnostic *diagnostic) {
@@ -20,22 +13,9 @@ static enum systole_status not_quantised(const struct cli_input_file *file, cons
                         file->tensor->name, systole_dtype_name(file->tensor->dtype));
 }
 
-static void store_quantised(const struct systole_tensor *tensor, float value, size_t index, uint8_t *bytes) {
-    float low = tensor->dtype == SYSTOLE_INT8 ? INT8_MIN : tensor->dtype == SYSTOLE_UINT8 ? 0 : INT16_MIN;
-    float high = tensor->dtype == SYSTOLE_INT8 ? INT8_MAX : tensor->dtype == SYSTOLE_UINT8 ? UINT8_MAX : INT16_MAX;
-    float scaled = roundf(value / tensor->quantisation.scale[0]) + (float)tensor->quantisation.zero_point[0];
-    int32_t q = (int32_t)fminf(fmaxf(scaled, low), high);
-    if (tensor->dtype == SYSTOLE_INT16) {
-        int16_t narrow = (int16_t)q;
-        memcpy(bytes + 2 * index, &narrow, sizeof narrow);
-    } else {
-        bytes[index] = (uint8_t)q;
-    }
-}
-
 enum systole_status cli_store_floats(const struct cli_input_file *file, const uint8_t *values,
                                      struct systole_diagnostic *diagnostic) {
-    if (!is_quantised_integer(file->tensor)) {
+    if (!systole_tensor_takes_reals(file->tensor)) {
         return not_quantised(file, "real numbers", diagnostic);
     }
     size_t count = systole_tensor_elements(file->tensor);
@@ -46,7 +26,7 @@ enum systole_status cli_store_floats(const struct cli_input_file *file, const ui
             return systole_fail(diagnostic, SYSTOLE_BAD_FILE, file->path, "an integer input holds numbers only",
                                 "element %zu is not a number", i);
         }
-        store_quantised(file->tensor, value, i, file->bytes);
+        systole_tensor_store_real(file->tensor, value, i, file->bytes);
     }
     return SYSTOLE_OK;
 }
@@ -73,7 +53,7 @@ enum systole_status cli_store_pixels(const struct cli_input_file *file, const ui
         }
         return SYSTOLE_OK;
     }
-    if (tensor->dtype != SYSTOLE_FLOAT32 && !is_quantised_integer(tensor)) {
+    if (tensor->dtype != SYSTOLE_FLOAT32 && !systole_tensor_takes_reals(tensor)) {
         return not_quantised(file, "pixels", diagnostic);
     }
     enum systole_status status = check_count(file, "--mean", normalisation->mean_count, channels, diagnostic);
@@ -94,7 +74,7 @@ enum systole_status cli_store_pixels(const struct cli_input_file *file, const ui
         if (tensor->dtype == SYSTOLE_FLOAT32) {
             memcpy(file->bytes + sizeof value * i, &value, sizeof value);
         } else {
-            store_quantised(tensor, value, i, file->bytes);
+            systole_tensor_store_real(tensor, value, i, file->bytes);
         }
     }
     return SYSTOLE_OK;

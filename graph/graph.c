@@ -201,6 +201,24 @@ size_t systole_tensor_elements(const struct systole_tensor *tensor) {
     return elements;
 }
 
+bool systole_tensor_takes_reals(const struct systole_tensor *tensor) {
+    return (tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8 || tensor->dtype == SYSTOLE_INT16) &&
+           tensor->quantisation.count == 1 && tensor->quantisation.scale[0] > 0;
+}
+
+void systole_tensor_store_real(const struct systole_tensor *tensor, float value, size_t index, uint8_t *bytes) {
+    float low = tensor->dtype == SYSTOLE_INT8 ? INT8_MIN : tensor->dtype == SYSTOLE_UINT8 ? 0 : INT16_MIN;
+    float high = tensor->dtype == SYSTOLE_INT8 ? INT8_MAX : tensor->dtype == SYSTOLE_UINT8 ? UINT8_MAX : INT16_MAX;
+    float scaled = roundf(value / tensor->quantisation.scale[0]) + (float)tensor->quantisation.zero_point[0];
+    int32_t q = (int32_t)fminf(fmaxf(scaled, low), high);
+    if (tensor->dtype == SYSTOLE_INT16) {
+        int16_t narrow = (int16_t)q;
+        memcpy(bytes + 2 * index, &narrow, sizeof narrow);
+    } else {
+        bytes[index] = (uint8_t)q;
+    }
+}
+
 int32_t systole_output_extent(enum systole_padding padding, int32_t input, int32_t filter, int32_t stride,
                               int32_t dilation) {
     int64_t covered = ((int64_t)filter - 1) * dilation + 1;

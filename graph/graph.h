@@ -199,6 +199,12 @@ void systole_graph_free(struct systole_graph *graph); // members only; may be ca
 
 const char *systole_operator_name(int32_t code); // "CONV_2D"; beyond the format's list: "OPERATOR_777"
 size_t systole_tensor_elements(const struct systole_tensor *tensor);
+// Whether one scale and zero point make real numbers of the tensor's 8 or 16 bit values.
+bool systole_tensor_takes_reals(const struct systole_tensor *tensor);
+// Quantises `value` (not NaN) into element `index` of the tensor's bytes, as TensorFlow Lite's QUANTIZE does
+// (reference/quantize.h): to the nearest, halves away from zero, in float32; then the zero point, then the type's
+// range.
+void systole_tensor_store_real(const struct systole_tensor *tensor, float value, size_t index, uint8_t *bytes);
 // Output size and padding before of SAME / VALID (TensorFlow's rule), for one axis.
 int32_t systole_output_extent(enum systole_padding padding, int32_t input, int32_t filter, int32_t stride,
                               int32_t dilation);

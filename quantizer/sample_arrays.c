@@ -6,6 +6,7 @@
 
 #include "half.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,38 @@ static enum systole_status count_sets(const char *file, struct sample_array *arr
     return SYSTOLE_OK;
 }
 
+static float real_of(const char *description, const uint8_t *bytes, size_t index) {
+    if (description[1] == 'u') {
+        return (float)bytes[index];
+    }
+    if (description[2] == '8') {
+        double value;
+        memcpy(&value, bytes + index * sizeof value, sizeof value);
+        return (float)value; // too large a number becomes infinite, and is refused later
+    }
+    if (description[2] == '2') {
+        uint16_t value;
+        memcpy(&value, bytes + index * sizeof value, sizeof value);
+        return systole_float_of_half(value);
+    }
+    float value;
+    memcpy(&value, bytes + index * sizeof value, sizeof value);
+    return value;
+}
+
+// An integer has no NaN.
+static enum systole_status check_numbers(const char *file, const struct sample_array *array,
+                                         const struct systole_tensor *tensor, struct systole_diagnostic *diagnostic) {
+    size_t count = (size_t)array->sets * systole_tensor_elements(tensor);
+    for (size_t i = 0; i < count; i++) {
+        if (isnan(real_of(array->header.description, array->bytes + array->header.begin, i))) {
+            return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, file, "an integer input holds numbers only",
+                                "element %zu of the array for input %.80s is not a number", i, tensor->name);
+        }
+    }
+    return SYSTOLE_OK;
+}
+
 static enum systole_status check_type(const char *file, const struct sample_array *array,
                                       const struct systole_tensor *tensor, const struct sample_meaning *meaning,
                                       struct systole_diagnostic *diagnostic) {
@@ -212,15 +245,16 @@ static enum systole_status check_type(const char *file, const struct sample_arra
     if (npy_same_description(description, npy_description_of(tensor->dtype))) {
         return SYSTOLE_OK;
     }
-    bool is_float = tensor->dtype == SYSTOLE_FLOAT32;
-    if (is_float && (strcmp(description, "<f8") == 0 || strcmp(description, "<f2") == 0)) {
-        return SYSTOLE_OK;
+    bool is_float = tensor->dtype == SYSTOLE_FLOAT32 || systole_tensor_takes_reals(tensor);
+    if (is_float &&
+        (strcmp(description, "<f8") == 0 || strcmp(description, "<f4") == 0 || strcmp(description, "<f2") == 0)) {
+        return tensor->dtype == SYSTOLE_FLOAT32 ? SYSTOLE_OK : check_numbers(file, array, tensor, diagnostic);
     }
     if (!is_float || !npy_same_description(description, "|u1")) {
         return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, file, "convert it with array.astype first",
                             "input %.80s is %s and takes '%s'%s, the array is '%s'", tensor->name,
                             systole_dtype_name(tensor->dtype), npy_description_of(tensor->dtype),
-                            is_float ? ", '<f8', '<f2' and '|u1'" : "", description);
+                            is_float ? ", real numbers ('<f4', '<f8', '<f2') and '|u1'" : "", description);
     }
     if (!given) {
         return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, file, "say so with --mean and --scale",
@@ -283,25 +317,6 @@ enum systole_status sample_arrays_bind(const char *name, struct sample_arrays *a
     return SYSTOLE_OK;
 }
 
-static float real_of(const char *description, const uint8_t *bytes, size_t index) {
-    if (description[1] == 'u') {
-        return (float)bytes[index];
-    }
-    if (description[2] == '8') {
-        double value;
-        memcpy(&value, bytes + index * sizeof value, sizeof value);
-        return (float)value; // too large a number becomes infinite, and is refused later
-    }
-    if (description[2] == '2') {
-        uint16_t value;
-        memcpy(&value, bytes + index * sizeof value, sizeof value);
-        return systole_float_of_half(value);
-    }
-    float value;
-    memcpy(&value, bytes + index * sizeof value, sizeof value);
-    return value;
-}
-
 void sample_arrays_get(const struct sample_arrays *arrays, const struct systole_graph *graph,
                        const struct sample_meaning *meaning, uint32_t index, uint8_t *const *inputs) {
     for (uint32_t i = 0; i < graph->input_count; i++) {
@@ -325,7 +340,11 @@ void sample_arrays_get(const struct sample_arrays *arrays, const struct systole_
                     meaning->scale_count == 0 ? 1.0 / 255.0 : meaning->scale[meaning->scale_count == 1 ? 0 : c];
                 value = (float)(((double)value - mean) * scale);
             }
-            memcpy(inputs[i] + k * sizeof value, &value, sizeof value);
+            if (tensor->dtype == SYSTOLE_FLOAT32) {
+                memcpy(inputs[i] + k * sizeof value, &value, sizeof value);
+            } else {
+                systole_tensor_store_real(tensor, value, k, inputs[i]);
+            }
         }
     }
 }

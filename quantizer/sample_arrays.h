@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Representative data in NumPy's files: an .npy with the sets of a model's only input, one behind the other, or an .npz
+// Sets of inputs in NumPy's files: an .npy with the sets of a model's only input, one behind the other, or an .npz
 // with an array for each input under its name.
 #ifndef SYSTOLE_SAMPLE_ARRAYS_H
 #define SYSTOLE_SAMPLE_ARRAYS_H
@@ -33,8 +33,8 @@ enum systole_status sample_arrays_read(const char *name, const uint8_t *data, si
                                        struct sample_arrays *arrays, struct systole_diagnostic *diagnostic);
 void sample_arrays_free(struct sample_arrays *arrays); // may be called twice
 // Finds the array of each input of the graph and how many sets there are, the same in all. An array's last extents are
-// the input's without leading ones; those before count sets. Types are the input's own, or for float32 inputs also
-// float64, float16 and, with a meaning, uint8. SYSTOLE_BAD_ARGUMENT names what does not fit.
+// the input's without leading ones; those before count sets. Types are the input's own, or for float32 and quantised
+// inputs also float32, float64, float16 and, with a meaning, uint8. SYSTOLE_BAD_ARGUMENT names what does not fit.
 enum systole_status sample_arrays_bind(const char *name, struct sample_arrays *arrays,
                                        const struct systole_graph *graph, const struct sample_meaning *meaning,
                                        struct systole_diagnostic *diagnostic);

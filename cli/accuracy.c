@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Systole authors
+// A sample's answer is the order of its classes by score; among equal scores the lower class comes first, as
+// TensorFlow's arg max has it. The first output's elements are the classes.
+#include "accuracy.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "representative.h"
+
+#define BEST 5
+
+struct labels {
+    uint32_t *classes;
+    uint32_t count;
+};
+
+// One class a line.
+static enum systole_status read_labels(const char *path, struct labels *labels, struct systole_diagnostic *diagnostic) {
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    enum systole_status status = systole_read_file(path, &bytes, &size, diagnostic);
+    char *text = status == SYSTOLE_OK ? malloc(size + 1) : NULL;
+    labels->classes = status == SYSTOLE_OK ? malloc((size + 1) * sizeof *labels->classes) : NULL;
+    if (status == SYSTOLE_OK && (text == NULL || labels->classes == NULL)) {
+        status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory for the labels");
+    }
+    if (status == SYSTOLE_OK) {
+        memcpy(text, bytes, size);
+        text[size] = '\0';
+        for (char *next = text; status == SYSTOLE_OK;) {
+            while (isspace((unsigned char)*next)) {
+                next++;
+            }
+            if (next == text + size) {
+                break;
+            }
+            char *end;
+            errno = 0;
+            unsigned long value = strtoul(next, &end, 10);
+            if (!isdigit((unsigned char)*next) || errno != 0 || value > UINT32_MAX ||
+                (*end != '\0' && !isspace((unsigned char)*end))) {
+                status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "give the number of a class a line",
+                                      "label %u is no number", labels->count);
+                break;
+            }
+            labels->classes[labels->count++] = (uint32_t)value;
+            next = end;
+        }
+    }
+    free(text);
+    free(bytes);
+    return status;
+}
+
+// A model with its data, and what it has been right about.
+struct contestant {
+    const char *path, *device;
+    struct cli_subject subject;
+    bool is_open;
+    struct systole_driver *driver;
+    struct systole_session *session;
+    struct cli_representative data;
+    const struct systole_tensor *scores;
+    uint32_t classes, first, among_best; // right answers
+    uint32_t best[BEST];                 // of the last sample
+};
+
+static double score(const struct systole_tensor *tensor, const uint8_t *bytes, uint32_t i) {
+    int16_t i16;
+    int32_t i32;
+    float f32;
+    switch (tensor->dtype) {
+    case SYSTOLE_INT8:
+        return (int8_t)bytes[i];
+    case SYSTOLE_UINT8:
+        return bytes[i];
+    case SYSTOLE_INT16:
+        memcpy(&i16, bytes + sizeof i16 * i, sizeof i16);
+        return i16;
+    case SYSTOLE_INT32:
+        memcpy(&i32, bytes + sizeof i32 * i, sizeof i32);
+        return i32;
+    default:
+        memcpy(&f32, bytes + sizeof f32 * i, sizeof f32);
+        return (double)f32;
+    }
+}
+
+static enum systole_status check_outputs(struct contestant *c, struct systole_diagnostic *diagnostic) {
+    const struct systole_graph *graph = &c->subject.graph;
+    if (graph->output_count == 0) {
+        return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, c->path, "", "the model has no output");
+    }
+    c->scores = &graph->tensors[graph->outputs[0]];
+    enum systole_dtype dtype = c->scores->dtype;
+    if (dtype != SYSTOLE_INT8 && dtype != SYSTOLE_UINT8 && dtype != SYSTOLE_INT16 && dtype != SYSTOLE_INT32 &&
+        dtype != SYSTOLE_FLOAT32) {
+        return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, c->path, "give a classifier that ends with scores",
+                            "scores of type %s", systole_dtype_name(dtype));
+    }
+    c->classes = (uint32_t)(c->scores->size / systole_dtype_size(dtype));
+    return SYSTOLE_OK;
+}
+
+static enum systole_status open_contestant(struct contestant *c, const struct cli_arguments *arguments,
+                                           struct systole_diagnostic *diagnostic) {
+    bool cpu = strcmp(c->device, "cpu") == 0;
+    enum systole_kernel_level kernels = SYSTOLE_KERNELS_REFERENCE;
+    enum systole_status status =
+        cli_subject_open(c->path, cpu ? NULL : arguments->target, !cpu, NULL, &c->subject, diagnostic);
+    c->is_open = status == SYSTOLE_OK;
+    if (status == SYSTOLE_OK && cpu && !c->subject.is_model) {
+        status = systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, c->path, "give the .tflite",
+                              "a program holds no constants for the CPU");
+    }
+    if (status == SYSTOLE_OK) {
+        status = check_outputs(c, diagnostic);
+    }
+    if (status == SYSTOLE_OK && !cpu) {
+        const struct wiring_options wiring = {.faults = arguments->faults};
+        status = wiring_open_driver(c->device, &c->subject.program.target, &wiring, &c->driver, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = cli_kernels(arguments, SYSTOLE_KERNELS_FASTEST, &kernels, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        const struct systole_session_options options = {
+            .driver = c->driver, .kernels = kernels, .threads = arguments->threads};
+        status = systole_session_create(cpu ? &c->subject.graph : NULL, cpu ? NULL : &c->subject.program, &options,
+                                        &c->session, diagnostic);
+    }
+    if (status == SYSTOLE_OK) {
+        status = cli_representative_open(&c->data, arguments->inputs, arguments->input_count,
+                                         systole_session_graph(c->session), &arguments->normalisation, diagnostic);
+    }
+    return status;
+}
+
+static void close_contestant(struct contestant *c) {
+    cli_representative_close(&c->data);
+    systole_session_free(c->session);
+    systole_driver_close(c->driver);
+    if (c->is_open) {
+        cli_subject_close(&c->subject);
+    }
+}
+
+static enum systole_status answer(struct contestant *c, uint32_t sample, uint32_t label,
+                                  struct systole_diagnostic *diagnostic) {
+    uint8_t *inputs[CLI_MAX_INPUTS];
+    size_t size;
+    const struct systole_graph *graph = systole_session_graph(c->session);
+    for (uint32_t i = 0; i < graph->input_count && i < CLI_MAX_INPUTS; i++) {
+        inputs[i] = systole_session_input(c->session, i, &size);
+    }
+    bool end = false;
+    enum systole_status status = cli_representative_read(&c->data, sample, inputs, &end, diagnostic);
+    if (status == SYSTOLE_OK) {
+        systole_session_reset_states(c->session);
+        status = systole_session_invoke(c->session, diagnostic);
+    }
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    const uint8_t *bytes = systole_session_output(c->session, 0, &size);
+    uint32_t known = 0;
+    for (uint32_t k = 0; k < c->classes; k++) {
+        double value = score(c->scores, bytes, k);
+        uint32_t place = known < BEST ? known++ : BEST;
+        while (place > 0 && value > score(c->scores, bytes, c->best[place - 1])) {
+            if (place < BEST) {
+                c->best[place] = c->best[place - 1];
+            }
+            place--;
+        }
+        if (place < BEST) {
+            c->best[place] = k;
+        }
+    }
+    c->first += c->best[0] == label;
+    for (uint32_t k = 0; k < known; k++) {
+        c->among_best += c->best[k] == label;
+    }
+    return SYSTOLE_OK;
+}
+
+static double percent(uint32_t part, uint32_t whole) {
+    return 100.0 * part / whole;
+}
+
+static json_t *contestant_json(const struct contestant *c, uint32_t samples) {
+    return json_pack("{s:o, s:s, s:f, s:f}", "model", cli_json_text(c->path), "device", c->device, "top1",
+                     percent(c->first, samples), "top5", percent(c->among_best, samples));
+}
+
+static enum systole_status tell(const struct cli_arguments *arguments, const struct contestant *contestants,
+                                uint32_t count, uint32_t samples, uint32_t agreed,
+                                struct systole_diagnostic *diagnostic) {
+    printf("%u samples, %u classes\n%9s %9s\n", samples, contestants[0].classes, "top-1", "top-5");
+    for (uint32_t i = 0; i < count; i++) {
+        const struct contestant *c = &contestants[i];
+        printf("%7.2f %% %7.2f %%  %s on %s\n", percent(c->first, samples), percent(c->among_best, samples), c->path,
+               c->device);
+    }
+    if (count == 2) {
+        printf("%7.2f %%            same best class (%u samples differ)\n", percent(agreed, samples), samples - agreed);
+    }
+    enum systole_status status = SYSTOLE_OK;
+    if (arguments->report != NULL) {
+        json_t *report = contestant_json(&contestants[0], samples);
+        json_object_set_new(report, "samples", json_integer(samples));
+        if (count == 2) {
+            json_object_set_new(report, "against", contestant_json(&contestants[1], samples));
+            json_object_set_new(report, "agreement", json_real(percent(agreed, samples)));
+        }
+        status = cli_write_json(arguments->report, report, diagnostic);
+        json_decref(report);
+    }
+    double lost = percent(contestants[count - 1].first, samples) - percent(contestants[0].first, samples);
+    if (status == SYSTOLE_OK && arguments->within_given && lost > arguments->within) {
+        status = systole_fail(diagnostic, SYSTOLE_MISMATCH, contestants[0].path, "",
+                              "right %.2f points less often than %s, not within %g", lost, contestants[1].path,
+                              arguments->within);
+    }
+    return status;
+}
+
+static enum systole_status count_samples(const struct cli_arguments *arguments, const struct contestant *contestants,
+                                         const struct labels *labels, uint32_t *samples,
+                                         struct systole_diagnostic *diagnostic) {
+    uint64_t sets = contestants[0].data.sets;
+    if (labels->count != sets) {
+        return systole_fail(diagnostic, SYSTOLE_BAD_FILE, arguments->labels, "give a label for each sample, in order",
+                            "%u labels for %" PRIu64 " samples", labels->count, sets);
+    }
+    *samples = arguments->samples != 0 && arguments->samples < labels->count ? arguments->samples : labels->count;
+    for (uint32_t i = 0; i < *samples; i++) {
+        if (labels->classes[i] >= contestants[0].classes) {
+            return systole_fail(diagnostic, SYSTOLE_BAD_FILE, arguments->labels, "count classes from 0",
+                                "label %u is %u, but the model has %u classes", i, labels->classes[i],
+                                contestants[0].classes);
+        }
+    }
+    return SYSTOLE_OK;
+}
+
+enum systole_status cli_verify_accuracy(const struct cli_arguments *arguments, struct systole_diagnostic *diagnostic) {
+    struct labels labels = {NULL, 0};
+    struct contestant contestants[2] = {{.path = arguments->positional[0], .device = arguments->device},
+                                        {.path = arguments->against, .device = "cpu"}};
+    uint32_t count = arguments->against != NULL ? 2 : 1, samples = 0, agreed = 0;
+    enum systole_status status = read_labels(arguments->labels, &labels, diagnostic);
+    for (uint32_t i = 0; i < count && status == SYSTOLE_OK; i++) {
+        status = open_contestant(&contestants[i], arguments, diagnostic);
+    }
+    if (status == SYSTOLE_OK && count == 2 && contestants[0].classes != contestants[1].classes) {
+        status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, arguments->against, "compare models of the same classes",
+                              "it has %u classes, %s has %u", contestants[1].classes, contestants[0].path,
+                              contestants[0].classes);
+    }
+    if (status == SYSTOLE_OK) {
+        status = count_samples(arguments, contestants, &labels, &samples, diagnostic);
+    }
+    bool shown = isatty(STDERR_FILENO) != 0;
+    for (uint32_t i = 0; i < samples && status == SYSTOLE_OK; i++) {
+        for (uint32_t k = 0; k < count && status == SYSTOLE_OK; k++) {
+            status = answer(&contestants[k], i, labels.classes[i], diagnostic);
+        }
+        agreed += count == 2 && contestants[0].best[0] == contestants[1].best[0];
+        if (shown && ((i + 1) % 50 == 0 || i + 1 == samples)) {
+            fprintf(stderr, "\r%u of %u%s", i + 1, samples, i + 1 == samples ? "\r\x1b[K" : "");
+        }
+    }
+    if (status == SYSTOLE_OK) {
+        status = tell(arguments, contestants, count, samples, agreed, diagnostic);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        close_contestant(&contestants[i]);
+    }
+    free(labels.classes);
+    return status;
+}

@@ -3,7 +3,8 @@
 // Addresses. Inputs and outputs of a segment lie one behind the other in regions of their own; tensors between
 // operations share region activations: largest first, each into the smallest gap between those that live at the same
 // time. At first a tensor keeps its words for some operations longer than it lives, so that operations that overlap
-// do not wait for each other's memory; less so when the scratchpad is too small for that.
+// do not wait for each other's memory; less so when the scratchpad is too small for that. Views (view.c) have no words
+// of their own; what has an output of the segment as a view lies in region output as a whole.
 #include <string.h>
 
 #include "ir.h"
@@ -66,7 +67,7 @@ static uint32_t sort_by_size(const struct segment_plan *segment, uint32_t *order
     uint32_t count = 0;
     for (uint32_t i = 0; i < segment->storage_count; i++) {
         const struct storage *s = &segment->storages[i];
-        if (s->is_input || s->is_output || s->is_constant) {
+        if (s->is_input || s->in_output || s->is_constant || s->view != NULL) {
             continue;
         }
         uint32_t at = count++;
@@ -82,8 +83,8 @@ static uint64_t place_edges(struct segment_plan *segment, uint32_t banks) {
     uint64_t words[2] = {0, 0};
     for (uint32_t i = 0; i < segment->storage_count; i++) {
         struct storage *s = &segment->storages[i];
-        if (s->is_input || s->is_output) {
-            uint32_t out = s->is_output ? 1 : 0;
+        if ((s->is_input || s->in_output) && s->view == NULL) {
+            uint32_t out = s->in_output ? 1 : 0;
             uint32_t region = out ? SYSTOLE_REGION_OUTPUT : SYSTOLE_REGION_INPUT;
             s->placement.address = region << 28 | (uint32_t)words[out];
             words[out] += ir_round_up(s->words, banks);
@@ -117,6 +118,7 @@ enum systole_status pass_allocate(struct compilation *c, struct segment_plan *se
         segment->fits = needed != UINT32_MAX;
         segment->region_words[SYSTOLE_REGION_ACTIVATIONS] = segment->fits ? needed : 0;
     }
+    views_place(segment);
     dump_storages(c, segment, "allocate");
     return SYSTOLE_OK;
 }

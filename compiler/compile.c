@@ -97,13 +97,25 @@ static enum systole_status probe(struct compilation *c, struct segment_plan *seg
     return SYSTOLE_OK;
 }
 
-static enum systole_status plan_memory(struct compilation *c, struct segment_plan *segment) {
+static enum systole_status place_storages(struct compilation *c, struct segment_plan *segment) {
     enum systole_status status = pass_lay_out(c, segment);
     if (status == SYSTOLE_OK && !c->again) {
         status = pass_parameters(c, segment);
     }
     if (status == SYSTOLE_OK && !c->again) {
         status = pass_allocate(c, segment);
+    }
+    return status;
+}
+
+// Views may make tensors live longer: where the scratchpad is too small, moves are commands.
+static enum systole_status plan_memory(struct compilation *c, struct segment_plan *segment) {
+    enum systole_status status = views_find(c, segment);
+    if (status == SYSTOLE_OK) {
+        status = place_storages(c, segment);
+    }
+    if (status == SYSTOLE_OK && !c->again && !segment->fits && views_drop(c, segment)) {
+        status = place_storages(c, segment);
     }
     if (status == SYSTOLE_OK && !c->again && !segment->fits) {
         status = probe(c, segment);
@@ -170,6 +182,24 @@ static uint32_t stretch_end(const struct compilation *c, const struct segment_pl
     return i;
 }
 
+static enum systole_status choose_commands(struct compilation *c, struct segment_plan *segment);
+
+// The commands themselves were too many for what memory is left.
+static enum systole_status without_room(struct compilation *c, struct segment_plan *segment) {
+    enum systole_status status = SYSTOLE_OK;
+    segment->fits = false;
+    if (views_drop(c, segment)) {
+        status = place_storages(c, segment);
+        if (status == SYSTOLE_OK && !c->again && segment->fits) {
+            return choose_commands(c, segment);
+        }
+    }
+    if (status == SYSTOLE_OK && !c->again) {
+        status = probe(c, segment);
+    }
+    return status == SYSTOLE_OK && !c->again && segment->fits ? spill_segment(c, segment) : status;
+}
+
 // All operations alike, then stretches of them, then single ones by themselves, as long as that is cheap.
 static enum systole_status choose_commands(struct compilation *c, struct segment_plan *segment) {
     struct segment_plan best = {.cycles = UINT64_MAX};
@@ -182,9 +212,7 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
     }
     if (status == SYSTOLE_OK && best.cycles == UINT64_MAX) {
         c->dump = dump;
-        segment->fits = false;
-        status = probe(c, segment);
-        return status == SYSTOLE_OK && segment->fits ? spill_segment(c, segment) : status;
+        return without_room(c, segment);
     }
     for (uint32_t round = 0; round < 3; round++) { // stretches, then single operations, twice
         for (uint32_t first = 0; first < segment->operation_count && status == SYSTOLE_OK;) {

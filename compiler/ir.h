@@ -138,6 +138,21 @@ struct operation {
     bool streamed;                    // its parameters are not resident, load commands bring them
 };
 
+// rows x columns pixels of a tensor, counted linearly over it.
+struct pixel_box {
+    uint32_t first, rows, row_step, columns, column_step;
+};
+
+// A tensor that lies in another's words (view.c).
+struct storage_view {
+    uint32_t parent;             // storage
+    uint32_t tile, y, x;         // of the parent, where it begins
+    uint32_t row_y, row_x;       // rows and columns of the parent from one of its rows to the next
+    uint32_t column_y, column_x; // likewise its columns
+    bool is_linear;              // columns of the parent are counted across rows
+    struct move *move;           // the copy that it saves
+};
+
 // A tensor's bytes on the device during one segment.
 struct storage {
     int32_t tensor; // below -1: a temporary of an operation
@@ -146,7 +161,9 @@ struct storage {
     uint32_t words;
     uint32_t first_operation, last_operation; // positions in the segment between which it lives
     bool is_input, is_output, is_constant;
-    bool linear; // somebody counts its pixels across rows: no gap between rows
+    bool in_output;            // a root, in region output: it or a view of it is an output
+    bool linear;               // somebody counts its pixels across rows: no gap between rows
+    struct storage_view *view; // NULL: it is a root, with words of its own
 };
 
 // A box of an operation's output that one command computes. Rows and columns are of one image's output.
@@ -263,6 +280,21 @@ void restrictions_apply(const struct compilation *compilation, struct operation 
 // different banks.
 uint32_t lay_out_spread_rows(const struct compilation *c, const struct segment_plan *segment, const struct storage *s,
                              uint32_t stride);
+// Whether every pixel of the box is as many rows and columns of the tensor from the one before as the steps say.
+bool ir_is_box(const struct extents *extents, const struct pixel_box *box);
+// Views (view.c). Finds them and marks the moves that they save; gives all up (true: there were some).
+enum systole_status views_find(struct compilation *compilation, struct segment_plan *segment);
+bool views_drop(const struct compilation *compilation, struct segment_plan *segment);
+// For lay_out. Roots live as long as their views, and have rows without gaps where those must. Strides of views, when
+// the roots have theirs; false: one had to be given up, so that lay_out must begin again.
+void views_share_lives(struct segment_plan *segment);
+void views_share_rows(struct segment_plan *segment);
+bool views_lay_out(const struct compilation *compilation, struct segment_plan *segment);
+// Whether a tensor is `whole`, or a view of it with the same rows.
+bool views_line_up(const struct segment_plan *segment, int32_t tensor, const struct storage *whole);
+// Their addresses, when the roots have theirs.
+void views_place(struct segment_plan *segment);
+
 // The command of a piece and its box; false: that is none. Addresses follow from the storages' placements.
 bool emit_piece(const struct compilation *c, const struct segment_plan *segment, const struct piece *piece,
                 struct systole_command *command, struct systole_command_info *info);

@@ -4,7 +4,7 @@
 // when that saves reduction tiles: several kernel rows fill the array's rows. Everything else is tiled. Rows that
 // ports read side by side (the segments of a packed convolution, taps of several kernel rows) get a stride that puts
 // them into different banks.
-#include "ir.h"
+#include "movement.h"
 #include "target.h"
 
 #define MOST_WORDS 0x0FFFFFFFu // that an address can name
@@ -68,7 +68,7 @@ uint32_t lay_out_spread_rows(const struct compilation *c, const struct segment_p
         for (uint32_t i = 0; i < segment->operation_count; i++) {
             const struct operation *o = &c->operations[segment->operations[i]];
             const struct window *w = &o->window;
-            if (o->inputs[0].tensor != s->tensor) {
+            if (!ir_is_window(o->kind) || !views_line_up(segment, o->inputs[0].tensor, s)) {
                 continue;
             }
             if (o->kind == OPERATION_CONV && s->placement.layout == SYSTOLE_LAYOUT_PACKED) {
@@ -101,6 +101,7 @@ static void find_lives(const struct compilation *c, struct segment_plan *segment
         bool resides = storage->is_input || storage->is_output || storage->is_constant;
         storage->first_operation = resides ? 0 : UINT32_MAX;
         storage->last_operation = resides && segment->operation_count > 0 ? segment->operation_count - 1 : 0;
+        storage->in_output = storage->is_output;
     }
     for (uint32_t i = 0; i < segment->operation_count; i++) {
         const struct operation *o = &c->operations[segment->operations[i]];
@@ -123,21 +124,57 @@ static bool same_rows(uint32_t images, uint32_t height, uint32_t width, const st
     return width == e->width && images * height == e->height;
 }
 
-static void find_linear(const struct compilation *c, struct segment_plan *segment) {
-    for (uint32_t i = 0; i < segment->operation_count; i++) {
-        const struct operation *o = &c->operations[segment->operations[i]];
-        const struct window *w = &o->window;
-        for (uint32_t k = 0; k < o->input_count; k++) {
-            struct storage *s = &segment->storages[ir_find_storage(segment, o->inputs[k].tensor)];
-            if (!ir_is_window(o->kind) || !ir_sees_rows(w, s->extents.height, s->extents.width)) {
-                s->linear = true;
-            }
-        }
-        struct storage *s = &segment->storages[ir_find_storage(segment, o->output.tensor)];
-        if (o->kind != OPERATION_MOVE && !same_rows(w->images, w->output_height, w->output_width, &s->extents)) {
-            s->linear = true;
+// Whether rows of an element-wise operand are rows of its tensor.
+static bool keeps_rows(const struct window *w, const struct pixel_steps *steps, const struct extents *e) {
+    bool rows = steps->row % e->width == 0 && steps->image % e->width == 0;
+    return rows && (uint64_t)(w->output_width - 1) * steps->column < e->width;
+}
+
+// Whether an operation counts the pixels of an input across rows. Storages without views have no gaps between rows as
+// soon as anything but a window reads them: only windows gain from those.
+static bool counts_input(const struct operation *o, uint32_t k, const struct storage *s, bool exactly) {
+    const struct window *w = &o->window;
+    if (ir_is_window(o->kind)) {
+        return !ir_sees_rows(w, s->extents.height, s->extents.width);
+    }
+    if (!exactly) {
+        return true;
+    }
+    if (o->kind != OPERATION_MOVE) {
+        return !keeps_rows(w, &o->steps[k], &s->extents);
+    }
+    for (uint32_t m = 0; m < o->move_count; m++) {
+        const struct move *move = &o->moves[m];
+        struct pixel_box box = movement_source_box(move);
+        bool is_window = move->kind == MOVE_BLEND || move->kind == MOVE_CONV;
+        if (move->from == (int32_t)k && !move->is_view && (is_window || !ir_is_box(&s->extents, &box))) {
+            return true;
         }
     }
+    return false;
+}
+
+static void find_linear(const struct compilation *c, struct segment_plan *segment) {
+    for (uint32_t s = 0; s < segment->storage_count; s++) {
+        struct storage *storage = &segment->storages[s];
+        storage->linear = false;
+        bool has_views = storage->view != NULL;
+        for (uint32_t k = 0; k < segment->storage_count && !has_views; k++) {
+            has_views = segment->storages[k].view != NULL && segment->storages[k].view->parent == s;
+        }
+        for (uint32_t i = 0; i < segment->operation_count; i++) {
+            const struct operation *o = &c->operations[segment->operations[i]];
+            const struct window *w = &o->window;
+            for (uint32_t k = 0; k < o->input_count; k++) {
+                storage->linear = storage->linear ||
+                                  (o->inputs[k].tensor == storage->tensor && counts_input(o, k, storage, has_views));
+            }
+            bool counts_output = o->kind != OPERATION_MOVE && o->output.tensor == storage->tensor &&
+                                 !same_rows(w->images, w->output_height, w->output_width, &storage->extents);
+            storage->linear = storage->linear || counts_output;
+        }
+    }
+    views_share_rows(segment);
 }
 
 // Returns the words of the storage, which may be more than there can be.
@@ -199,15 +236,26 @@ static void evict(struct compilation *c, uint32_t operator_index, int32_t tensor
 }
 
 enum systole_status pass_lay_out(struct compilation *c, struct segment_plan *segment) {
-    find_lives(c, segment);
-    find_linear(c, segment);
+    uint64_t *words = ir_allocate(c, segment->storage_count, sizeof *words);
+    if (words == NULL) {
+        return ir_out_of_memory(c);
+    }
+    do {
+        find_lives(c, segment);
+        views_share_lives(segment);
+        find_linear(c, segment);
+        for (uint32_t i = 0; i < segment->storage_count; i++) {
+            if (segment->storages[i].view == NULL) {
+                words[i] = lay_out_storage(c, segment, &segment->storages[i]);
+            }
+        }
+    } while (!views_lay_out(c, segment));
     for (uint32_t i = 0; i < segment->storage_count; i++) {
-        struct storage *s = &segment->storages[i];
-        uint64_t words = lay_out_storage(c, segment, s);
+        const struct storage *s = &segment->storages[i];
         for (uint32_t k = 0; k < segment->operation_count; k++) {
             const struct operation *o = &c->operations[segment->operations[k]];
             if (ir_reads(o, s->tensor) || ir_writes(o, s->tensor)) {
-                evict(c, o->index, s->tensor, words);
+                evict(c, o->index, s->tensor, words[i]);
             }
         }
     }

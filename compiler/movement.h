@@ -64,6 +64,7 @@ struct move {
     uint32_t phases;  // MOVE_BLEND: above 1, the command's output tiles are as many neighbouring columns
     bool takes_least; // MOVE_MERGE: the smaller instead
     bool is_final;    // after it the box of the output is complete
+    bool is_view;     // needs no command: source and target share words (view.c)
 };
 
 uint32_t movement_data_input(const struct systole_operator *op);
@@ -95,6 +96,10 @@ void transpose_convolution_emit(const struct compilation *c, const struct operat
 bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index, struct movement_source *maps,
                            uint32_t *count);
 
+// The pixels of its source that a move visits.
+struct pixel_box movement_source_box(const struct move *move);
+// Whether no move needs a command.
+bool movement_is_free(const struct operation *operation);
 // The pieces of all moves, in order; returns their number (pieces NULL: only that).
 uint32_t movement_pieces(const struct compilation *c, const struct operation *o, uint32_t position,
                          struct piece *pieces);

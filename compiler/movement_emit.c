@@ -45,11 +45,22 @@ static void cut(const struct compilation *c, const struct operation *o, const st
     *columns = movement_piece_columns(c, move);
 }
 
+bool movement_is_free(const struct operation *operation) {
+    uint32_t i = 0;
+    while (i < operation->move_count && operation->moves[i].is_view) {
+        i++;
+    }
+    return operation->kind == OPERATION_MOVE && i == operation->move_count;
+}
+
 uint32_t movement_pieces(const struct compilation *c, const struct operation *o, uint32_t position,
                          struct piece *pieces) {
     uint32_t count = 0, rows, columns;
     for (uint32_t i = 0; i < o->move_count; i++) {
         const struct move *move = &o->moves[i];
+        if (move->is_view) {
+            continue;
+        }
         cut(c, o, move, &rows, &columns);
         for (uint32_t y = 0; y < move->rows; y += rows) {
             for (uint32_t x = 0; x < move->columns; x += columns) {
@@ -171,7 +182,7 @@ static struct place source_place(const struct segment_plan *segment, const struc
     const struct systole_placement *p = &s->placement;
     uint32_t pixel = move->from_pixel + piece->y0 * move->from_row + piece->x0 * move->from_column;
     return (struct place){p->address + move->from_tile * p->tile_stride + ir_pixel_word(s, pixel),
-                          ir_pixel_stride(s, move->from_row), move->from_column * p->pixel_stride, p->tile_stride};
+                          ir_pixel_stride(s, move->from_row), ir_pixel_stride(s, move->from_column), p->tile_stride};
 }
 
 static struct place target_place(const struct storage *s, const struct piece *piece) {

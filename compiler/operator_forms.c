@@ -22,7 +22,8 @@ static const struct systole_operator_form forms[] = {
     {"CONCATENATION, PACK, UNPACK, SPLIT, SPLIT_V, SLICE, STRIDED_SLICE, MIRROR_PAD, TRANSPOSE, TILE, GATHER, "
      "GATHER_ND, "
      "SPACE_TO_DEPTH, DEPTH_TO_SPACE, SPACE_TO_BATCH_ND, BATCH_TO_SPACE_ND, RESIZE_NEAREST_NEIGHBOR",
-     "strided copies; channels that change lanes by a convolution of ones and zeros"},
+     "nothing where whole tiles stay together (views); else strided copies; channels that change lanes by a "
+     "convolution of ones and zeros"},
     {"RESIZE_BILINEAR",
      "depthwise convolutions of up to 2x2 taps, weights in a byte; uint8 where float32 is exact; copies of maps of one "
      "pixel or equal extents"},

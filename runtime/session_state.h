@@ -72,4 +72,11 @@ void session_verification_outputs(struct systole_session *session, uint32_t segm
 // SYSTOLE_MISMATCH with the first difference; after the last step.
 enum systole_status session_verification_end(struct systole_session *session, struct systole_diagnostic *diagnostic);
 
+// verify_views.c. Groups of a segment's tensors that share words; a number a tensor of the graph, placements likewise.
+void session_verification_groups(const struct systole_graph *graph, const struct systole_segment *segment,
+                                 uint32_t columns, const struct systole_placement *const *placements, uint32_t *groups);
+// Channel tile, row and column of a word (address with its region) in a placement; false: it is not one of its words.
+bool session_verification_locate(const struct systole_placement *placement, uint32_t columns, uint64_t word,
+                                 uint32_t coordinates[3]);
+
 #endif

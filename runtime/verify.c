@@ -2,8 +2,8 @@
 // Copyright The Systole authors
 // Verification runs the whole model on the CPU first. Then, each time a command retires on an in-process device, the
 // box of the tensor that it wrote is read from the scratchpad at that very cycle, before anything can overwrite it, and
-// compared with the CPU's. What comes back from the device is compared once more. A tensor counts as equal only when
-// every element of it was seen.
+// compared with the CPU's; also as a part of other tensors that lie in the same words. What comes back from the device
+// is compared once more. A tensor counts as equal only when every element of it was seen.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +31,7 @@ struct session_verification {
     struct systole_session *session;
     uint32_t segment;
     const struct systole_placement **placements; // one a tensor
+    uint32_t *groups;                            // likewise: tensors of one group share words
     bool has_token;
     uint32_t token; // of the last launch that was seen
     enum systole_status peek_status;
@@ -99,6 +100,7 @@ static void read_placements(struct session_verification *v, const struct systole
     for (uint32_t i = 0; i < segment->tensor_count; i++) {
         v->placements[segment->tensors[i].tensor_index] = &segment->tensors[i].placement;
     }
+    session_verification_groups(v->graph, segment, v->session->program->target.columns, v->placements, v->groups);
 }
 
 // Every placement and box is checked here, so that observing need not.
@@ -129,7 +131,12 @@ static enum systole_status check_segment(struct systole_session *session, uint32
                !walk_of(&segment->commands[i], info, session->program->target.columns).matches)))) {
             return bad_program(session, index, "command", i, diagnostic);
         }
-        v->tallies[info->tensor_index].is_observed |= v->transport != NULL && v->placements[info->tensor_index] != NULL;
+        bool is_observed = v->transport != NULL && v->placements[info->tensor_index] != NULL;
+        v->tallies[info->tensor_index].is_observed |= is_observed;
+        for (uint32_t k = 0; k < segment->tensor_count && is_observed; k++) {
+            int32_t other = segment->tensors[k].tensor_index;
+            v->tallies[other].is_observed |= v->groups[other] == v->groups[info->tensor_index];
+        }
     }
     return SYSTOLE_OK;
 }
@@ -151,9 +158,10 @@ enum systole_status session_verification_create(struct systole_session *session,
     }
     v->tallies = calloc((size_t)graph->tensor_count + 1, sizeof *v->tallies);
     v->placements = calloc((size_t)graph->tensor_count + 1, sizeof(struct systole_placement *));
+    v->groups = calloc((size_t)graph->tensor_count + 1, sizeof *v->groups);
     v->findings = calloc((size_t)outputs + 1, sizeof *v->findings);
     v->words = malloc((size_t)CHUNK_WORDS * session->program->target.columns);
-    if (v->tallies == NULL || v->placements == NULL || v->findings == NULL || v->words == NULL) {
+    if (v->tallies == NULL || v->placements == NULL || v->groups == NULL || v->findings == NULL || v->words == NULL) {
         return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, graph->name, "", "no memory for verification");
     }
     enum systole_status status = systole_interpreter_create(graph, NULL, &v->reference, diagnostic);
@@ -183,6 +191,7 @@ void session_verification_free(struct systole_session *session) {
     systole_interpreter_free(v->reference);
     free(v->words);
     free(v->findings);
+    free(v->groups);
     free(v->placements);
     free(v->tallies);
     free(v);
@@ -326,6 +335,35 @@ static void compare_packed_row(struct session_verification *v, const struct syst
     }
 }
 
+// The words of a box as elements of another tensor of its group. `base` is the placements' region's first word.
+static void compare_shared(struct session_verification *v, const struct systole_command_info *info, int32_t tensor,
+                           uint64_t base, const struct systole_retirement *retirement) {
+    uint32_t columns = v->session->program->target.columns, at[3];
+    const struct systole_placement *own = v->placements[info->tensor_index], *p = v->placements[tensor];
+    for (uint32_t c = info->c0; c < info->c1; c += columns - c % columns) {
+        uint32_t lane = c % columns, end = info->c1 - c < columns - lane ? lane + info->c1 - c : columns;
+        for (uint64_t y = info->y0; y < info->y1; y += step_of(info->y_step)) {
+            for (uint64_t x = info->x0; x < info->x1; x += step_of(info->x_step)) {
+                uint64_t word = own->address + (uint64_t)(c / columns) * own->tile_stride + y * own->row_stride +
+                                x * own->pixel_stride;
+                if (!session_verification_locate(p, columns, word, at)) {
+                    continue;
+                }
+                uint32_t left = p->channels - at[0] * columns, last = end < left ? end : left;
+                if (last <= lane) {
+                    continue;
+                }
+                if (!peek(v, base + (word & 0x0FFFFFFFu), 1)) {
+                    return;
+                }
+                uint64_t element = ((uint64_t)at[1] * p->width + at[2]) * p->channels + at[0] * columns + lane;
+                compare(v, tensor, element, v->words + lane, last - lane, retirement);
+                v->tallies[tensor].compared += last - lane;
+            }
+        }
+    }
+}
+
 static void observe_retirement(void *context, const struct systole_retirement *retirement) {
     struct session_verification *v = context;
     const struct session_segment *running = &v->session->segments[v->segment];
@@ -336,10 +374,8 @@ static void observe_retirement(void *context, const struct systole_retirement *r
     if (!v->has_token || retirement->token != v->token) { // a launch, perhaps the same request again after a fault
         v->has_token = true;
         v->token = retirement->token;
-        for (uint32_t i = 0; i < segment->command_count; i++) {
-            if (segment->info[i].tensor_index >= 0) {
-                v->tallies[segment->info[i].tensor_index].compared = 0;
-            }
+        for (uint32_t i = 0; i < segment->tensor_count; i++) {
+            v->tallies[segment->tensors[i].tensor_index].compared = 0;
         }
     }
     const struct systole_command_info *info = &segment->info[retirement->command];
@@ -363,6 +399,12 @@ static void observe_retirement(void *context, const struct systole_retirement *r
     }
     v->tallies[info->tensor_index].compared +=
         (uint64_t)systole_box_rows(info) * systole_box_columns(info) * (info->c1 - info->c0);
+    for (uint32_t i = 0; i < segment->tensor_count && !in_parts; i++) {
+        int32_t other = segment->tensors[i].tensor_index;
+        if (other != info->tensor_index && v->groups[other] == v->groups[info->tensor_index]) {
+            compare_shared(v, info, other, running->request.windows[p->address >> 28].base, retirement);
+        }
+    }
 }
 
 void session_verification_watch(struct systole_session *session, uint32_t segment) {

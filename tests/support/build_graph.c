@@ -53,6 +53,8 @@ int32_t build_constant(struct systole_graph *graph, enum systole_dtype dtype, in
 
 static void quantise_axis(struct systole_graph *graph, int32_t tensor, uint32_t count, int32_t dimension) {
     struct systole_quantisation *q = &graph->tensors[tensor].quantisation;
+    free(q->scale);
+    free(q->zero_point);
     q->count = count;
     q->dimension = dimension;
     q->scale = calloc(count, sizeof *q->scale);

@@ -22,41 +22,46 @@ struct labels {
     uint32_t count;
 };
 
-// One class a line.
+// One class a line; `text` ends with a NUL behind its `size` bytes.
+static enum systole_status parse_labels(const char *path, const char *text, size_t size, struct labels *labels,
+                                        struct systole_diagnostic *diagnostic) {
+    const char *next = text;
+    for (;;) {
+        while (isspace((unsigned char)*next)) {
+            next++;
+        }
+        if (next == text + size) {
+            return SYSTOLE_OK;
+        }
+        char *end;
+        errno = 0;
+        unsigned long value = strtoul(next, &end, 10);
+        if (!isdigit((unsigned char)*next) || errno != 0 || value > UINT32_MAX ||
+            (*end != '\0' && !isspace((unsigned char)*end))) {
+            return systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "give the number of a class a line",
+                                "label %u is no number", labels->count);
+        }
+        labels->classes[labels->count++] = (uint32_t)value;
+        next = end;
+    }
+}
+
 static enum systole_status read_labels(const char *path, struct labels *labels, struct systole_diagnostic *diagnostic) {
     uint8_t *bytes = NULL;
     size_t size = 0;
     enum systole_status status = systole_read_file(path, &bytes, &size, diagnostic);
-    char *text = status == SYSTOLE_OK ? malloc(size + 1) : NULL;
-    labels->classes = status == SYSTOLE_OK ? malloc((size + 1) * sizeof *labels->classes) : NULL;
-    if (status == SYSTOLE_OK && (text == NULL || labels->classes == NULL)) {
-        status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory for the labels");
+    if (status != SYSTOLE_OK) {
+        return status;
     }
-    if (status == SYSTOLE_OK) {
-        memcpy(text, bytes, size);
-        text[size] = '\0';
-        for (char *next = text; status == SYSTOLE_OK;) {
-            while (isspace((unsigned char)*next)) {
-                next++;
-            }
-            if (next == text + size) {
-                break;
-            }
-            char *end;
-            errno = 0;
-            unsigned long value = strtoul(next, &end, 10);
-            if (!isdigit((unsigned char)*next) || errno != 0 || value > UINT32_MAX ||
-                (*end != '\0' && !isspace((unsigned char)*end))) {
-                status = systole_fail(diagnostic, SYSTOLE_BAD_FILE, path, "give the number of a class a line",
-                                      "label %u is no number", labels->count);
-                break;
-            }
-            labels->classes[labels->count++] = (uint32_t)value;
-            next = end;
-        }
+    char *text = realloc(bytes, size + 1);
+    labels->classes = malloc((size + 1) * sizeof *labels->classes);
+    if (text == NULL || labels->classes == NULL) {
+        free(text == NULL ? (char *)bytes : text);
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, path, "", "no memory for the labels");
     }
+    text[size] = '\0';
+    status = parse_labels(path, text, size, labels, diagnostic);
     free(text);
-    free(bytes);
     return status;
 }
 

@@ -64,6 +64,24 @@ run_unplugged() { # PLACE
         timeout 60 systole run "/payload/$model.systole" --device "usb:$1" --input "/payload/$model.input0.bin" --output-dir /work \
             --repeat 20 && cmp /work/output0.bin "/payload/$model.output0.bin"
 }
+# A client that goes on until its device fails: the server is killed, which test_kernel.sh does when it reads so.
+start_victim() { # NAME PLACE
+    local model
+    read -r model </payload/models
+    timeout 60 systole run "/payload/$model.systole" --device "usb:$2" --input "/payload/$model.input0.bin" \
+        --repeat 1000000 >/tmp/victim 2>&1 &
+    victim=$!
+    sleep 2
+    echo "KILL $1"
+}
+ends_with_3() {
+    local status
+    wait "$victim"
+    status=$?
+    echo "status $status"
+    cat /tmp/victim
+    [ "$status" = 3 ] && grep -q '^systole: error: ' /tmp/victim
+}
 measure() { # WAY PLACE
     timeout 60 bench_usb client "$2" 3 >/tmp/log 2>&1 && sed "s/^/MEASURED $1: /" /tmp/log || echo "FAIL $1: measured"
 }
@@ -97,10 +115,12 @@ lists_all() {
     [ "$(grep -c '1209:0001.*serial' /tmp/devices)" = "$devices" ]
 }
 check "usbredir: systole devices lists them" lists_all
+start_victim redir_victim 2-3
 run_models usbredir 2-1
+check "usbredir: the server killed in mid-transfer is status 3 to the client" ends_with_3
 check "usbredir: after its firmware the device is the application" has_product 2-1 0002
 check "usbredir: unplugged in mid-transfer and replugged" run_unplugged 2-2
-[ -z "$rtl" ] || check "usbredir: the RTL" run_first 2-3
+[ -z "$rtl" ] || check "usbredir: the RTL" run_first 2-4
 check "usbredir: two devices at the same time" both_at_once 2-1 2-2
 [ -z "$bench" ] || measure usbredir 2-1
 say "usbredir done"
@@ -123,12 +143,18 @@ keep_attached() { # PORT SERVER_PORT
 }
 check "usbip: the server lists the device" sh -c "usbip --tcp-port $usbip_port list -r 10.0.2.2 | tee /tmp/list; grep -q '1-1' /tmp/list"
 first=$(awk '$1 == "ss" {print $2; exit}' /sys/devices/platform/vhci_hcd.0/status)
-second=$(awk '$1 == "ss" {n++} n == 2 {print $2; exit}' /sys/devices/platform/vhci_hcd.0/status)
+second=$((first + 1)) third=$((first + 2))
 keep_attached "$first" "$usbip_port" &
 check "usbip: the kernel finds the boot personality" wait_for has_product 4-1 0001
 keep_attached "$second" "$usbip_faulty_port" &
 check "usbip: and the second device" wait_for has_product 4-2 0001
+keep_attached "$third" "$usbip_victim_port" &
+attacher=$!
+check "usbip: and the third" wait_for has_product 4-3 0001
+start_victim usbip_victim 4-3
 run_models usbip 4-1
+check "usbip: the server killed in mid-transfer is status 3 to the client" ends_with_3
+kill "$attacher"
 check "usbip: after its firmware the device is the application" has_product 4-1 0002
 check "usbip: unplugged in mid-transfer and attached again" run_unplugged 4-2
 [ -z "$bench" ] || measure usbip 4-1

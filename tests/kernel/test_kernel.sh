@@ -9,7 +9,7 @@ folder=$1
 here=$(dirname "$0")
 limit=${KERNEL_LIMIT:-240} # seconds for the guest, from power on to power off
 servers=
-trap 'for s in $servers; do kill "$s"; done; rm -rf "$work"' EXIT
+trap 'for s in $servers; do kill "$s" 2>"$work/none"; done; rm -rf "$work"' EXIT
 
 if [ "$(uname -m)" != x86_64 ]; then
     skip "the guest is an x86-64 machine, this is $(uname -m)"
@@ -47,7 +47,7 @@ else
 fi
 printf '%s\n' $models >"$work/payload/models"
 
-# ---- The devices. A clean one and one with faults each way.
+# ---- The devices. A clean one, one with faults and one whose server is killed, each way.
 echo "at 12 out unplug 400" >"$work/faults"
 serve() { # NAME ARGUMENTS...
     local name=$1 tries=100
@@ -65,23 +65,29 @@ serve() { # NAME ARGUMENTS...
 }
 holds "serve usbredir" serve redir usbredir --socket "$work/redir"
 holds "serve usbredir with faults" serve redir_faulty usbredir --socket "$work/redir_faulty" --faults "$work/faults"
+holds "serve usbredir, to be killed" serve redir_victim usbredir --socket "$work/redir_victim"
+redir_victim=${servers##* }
 rtl=$(dirname "$folder")/rtl/systole16/systole_rtl.so
 rtl_device=()
 if [ -e "$rtl" ]; then
     holds "serve usbredir with the RTL" serve redir_rtl usbredir --socket "$work/redir_rtl" --device rtl
-    rtl_device=(-chardev "socket,id=redir_rtl,path=$work/redir_rtl" -device usb-redir,chardev=redir_rtl,bus=bus.0,port=3)
+    rtl_device=(-chardev "socket,id=redir_rtl,path=$work/redir_rtl" -device usb-redir,chardev=redir_rtl,bus=bus.0,port=4)
 else
     skip "the RTL behind usbredir: no $rtl, make rtl builds it"
 fi
 holds "serve usbip" serve usbip usbip --listen 127.0.0.1:0
 holds "serve usbip with faults" serve usbip_faulty usbip --listen 127.0.0.1:0 --faults "$work/faults"
+holds "serve usbip, to be killed" serve usbip_victim usbip --listen 127.0.0.1:0
+usbip_victim=${servers##* }
+disown "$redir_victim" "$usbip_victim" # bash would tell of their end
 port_of() { sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$work/$1.out"; }
 cat >"$work/payload/settings" <<SETTINGS
 usbip_port=$(port_of usbip)
 usbip_faulty_port=$(port_of usbip_faulty)
+usbip_victim_port=$(port_of usbip_victim)
 bench=${BENCH:-}
 rtl=${rtl_device:+yes}
-devices=$((2 + ${#rtl_device[@]} / 4))
+devices=$((3 + ${#rtl_device[@]} / 4))
 SETTINGS
 
 # ---- The guest.
@@ -94,12 +100,23 @@ fi
 holds "the guest is made" test "$status" -eq 0
 log=$folder/guest.log
 start=$SECONDS
+: >"$log"
+kill_victim() { # NAME PROCESS: when the guest asks for it
+    local until=$((SECONDS + limit))
+    until grep -q "^KILL $1" "$log" || [ $SECONDS -ge $until ]; do sleep 0.1; done
+    kill -9 "$2"
+}
+kill_victim redir_victim "$redir_victim" &
+killers=$!
+kill_victim usbip_victim "$usbip_victim" &
+killers="$killers $!"
 timeout --kill-after=5 "$limit" qemu-system-x86_64 -M q35 -accel tcg -cpu qemu64 -m 1024 -smp 1 -display none -nodefaults \
     -no-user-config -no-reboot -serial "file:$log" -kernel "$folder/kernel" -initrd "$folder/initramfs" \
     -append "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check" \
     -device qemu-xhci,id=bus \
     -chardev "socket,id=redir,path=$work/redir" -device usb-redir,chardev=redir,bus=bus.0,port=1 \
     -chardev "socket,id=redir_faulty,path=$work/redir_faulty" -device usb-redir,chardev=redir_faulty,bus=bus.0,port=2 \
+    -chardev "socket,id=redir_victim,path=$work/redir_victim" -device usb-redir,chardev=redir_victim,bus=bus.0,port=3 \
     "${rtl_device[@]}" -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= >"$work/out" 2>"$work/err" </dev/null
 status=$?
 tr -d '\r' <"$log" >"$work/log"
@@ -125,7 +142,9 @@ done
 for name in redir_faulty usbip_faulty; do
     holds "the fault struck ($name)" grep -q 'systole: fault: unplug' "$work/$name.err"
 done
+kill $killers 2>"$work/none"
 for s in $servers; do
+    [ "$s" != "$redir_victim" ] && [ "$s" != "$usbip_victim" ] || continue
     kill "$s"
     holds "a server ends in peace" wait "$s"
 done

@@ -231,6 +231,9 @@ static struct flight **find_event_flight(struct replay *this, bool done) {
 
 static enum systole_status keep_events(struct replay *this, const uint8_t *bytes, size_t size) {
     struct events *events = &this->events;
+    if (size == 0) {
+        return SYSTOLE_OK;
+    }
     if (size > events->room - events->size) {
         size_t room = 2 * (events->size + size);
         uint8_t *more = realloc(events->bytes, room);
@@ -297,7 +300,7 @@ static enum systole_status complete_events(struct replay *this, const struct sys
                      : ended == SYSTOLE_OK ? then
                                            : ended,
                      events->bytes, enough ? record->length : 0, record);
-    if (status == SYSTOLE_OK && enough) {
+    if (status == SYSTOLE_OK && enough && record->length != 0) {
         events->size -= record->length;
         memmove(events->bytes, events->bytes + record->length, events->size);
     }

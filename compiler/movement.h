@@ -91,10 +91,10 @@ uint64_t transpose_convolution_cycles(const struct compilation *c, const struct 
 void transpose_convolution_emit(const struct compilation *c, const struct operation *o, const struct piece *piece,
                                 const struct storage *source, struct systole_command *command);
 
-// REDUCE_MAX and REDUCE_MIN over channels: `count` maps one behind the other, of the first elements that are compared,
-// of the second ... maps: as many sources as the input has elements.
-bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index, struct movement_source *maps,
-                           uint32_t *count);
+// REDUCE_MAX and REDUCE_MIN over channels: maps one behind the other, of the first elements that are compared along the
+// axes, of the second ...: as many sources as the input has elements. False: the output is not what is left.
+bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index, const bool axes[SYSTOLE_MAX_RANK],
+                           struct movement_source *maps);
 
 // The pixels of its source that a move visits.
 struct pixel_box movement_source_box(const struct move *move);

@@ -137,7 +137,7 @@ static void put_lane_map(const struct compilation *c, const struct operation *o,
 }
 
 // A multiplier of 2^-shift and the least bit more: what lies between two numbers goes away from zero, and nothing else
-// comes so near to that (shift is at most 10, a sum below 2^18).
+// comes so near to that (shift is at most 9, a sum below 2^17).
 static void put_blend(const struct compilation *c, const struct blend *blend, uint8_t *bytes) {
     uint32_t columns = c->target->columns, taps = blend->rows * blend->columns;
     for (uint32_t tile = 0; tile < blend->tiles; tile++, bytes += (size_t)blend_words(c, blend) * columns) {

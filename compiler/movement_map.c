@@ -468,20 +468,17 @@ bool movement_map(const struct compilation *c, uint32_t operator_index, uint32_t
     return true;
 }
 
-bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index, struct movement_source *maps,
-                           uint32_t *count) {
+bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index, const bool axes[SYSTOLE_MAX_RANK],
+                           struct movement_source *maps) {
     const struct systole_operator *op = &c->graph->operators[operator_index];
     const struct systole_tensor *in = &c->graph->tensors[op->inputs[0]];
-    bool axes[RANK];
-    if (systole_mean_axes(c->graph, operator_index, axes, count, NULL) != SYSTOLE_OK) {
-        return false;
-    }
     size_t elements = systole_tensor_elements(in),
            outputs = systole_tensor_elements(&c->graph->tensors[op->outputs[0]]);
-    if (outputs * *count != elements) {
-        return false;
+    size_t kept = 1;
+    for (int32_t axis = 0; axis < in->rank; axis++) {
+        kept *= axes[axis] ? 1 : (size_t)in->shape[axis];
     }
-    for (size_t i = 0; i < elements; i++) {
+    for (size_t i = 0; i < elements && kept == outputs; i++) {
         size_t left = i, output = 0, compared = 0, output_step = 1, compared_step = 1;
         for (int32_t axis = in->rank; axis-- > 0;) {
             size_t extent = (size_t)in->shape[axis], at = left % extent;
@@ -491,5 +488,5 @@ bool movement_reduced_maps(const struct compilation *c, uint32_t operator_index,
         }
         maps[compared * outputs + output] = (struct movement_source){0, (int32_t)i};
     }
-    return true;
+    return kept == outputs;
 }

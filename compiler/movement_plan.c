@@ -447,10 +447,14 @@ static bool plan_reduction(struct plan *plan) {
     struct operation *o = plan->operation;
     const struct systole_operator *op = &plan->c->graph->operators[o->index];
     size_t elements = systole_tensor_elements(&plan->c->graph->tensors[op->inputs[0]]);
-    struct movement_source *maps = ir_allocate(plan->c, elements, sizeof *maps);
+    bool axes[SYSTOLE_MAX_RANK];
     uint32_t count;
+    if (systole_mean_axes(plan->c->graph, o->index, axes, &count, NULL) != SYSTOLE_OK || count > IR_MOVES_LIMIT / 2) {
+        return false;
+    }
+    struct movement_source *maps = ir_allocate(plan->c, elements, sizeof *maps);
     plan->failed = maps == NULL;
-    if (plan->failed || !movement_reduced_maps(plan->c, o->index, maps, &count) || 2 * count > IR_MOVES_LIMIT) {
+    if (plan->failed || !movement_reduced_maps(plan->c, o->index, axes, maps)) {
         return false;
     }
     struct box all = {0, 0, plan->out.height, plan->out.width, 1, 1};

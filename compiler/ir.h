@@ -303,8 +303,9 @@ bool emit_piece(const struct compilation *c, const struct segment_plan *segment,
 void parameters_assign(struct compilation *compilation, struct segment_plan *segment);
 enum systole_status parameters_fill(struct compilation *compilation, struct segment_plan *segment);
 
-// Element-wise on two maps.
+// Element-wise on two maps, comparisons among them.
 bool restrictions_is_pair(const struct systole_operator *op);
+bool restrictions_is_comparison(const struct systole_operator *op);
 // Moves data and nothing else.
 bool restrictions_is_movement(const struct systole_operator *op);
 

@@ -250,6 +250,10 @@ static enum operation_kind pair_kind(int32_t code) {
     case SYSTOLE_OP_ADD:
         return OPERATION_ADD;
     case SYSTOLE_OP_SUB:
+    case SYSTOLE_OP_LESS:
+    case SYSTOLE_OP_LESS_EQUAL:
+    case SYSTOLE_OP_GREATER:
+    case SYSTOLE_OP_GREATER_EQUAL:
         return OPERATION_SUB;
     case SYSTOLE_OP_MUL:
         return OPERATION_MUL;
@@ -258,6 +262,7 @@ static enum operation_kind pair_kind(int32_t code) {
     case SYSTOLE_OP_MINIMUM:
         return OPERATION_MINIMUM;
     case SYSTOLE_OP_SQUARED_DIFFERENCE:
+    case SYSTOLE_OP_NOT_EQUAL:
         return OPERATION_SQUARED_DIFFERENCE;
     default:
         return OPERATION_PRELU;
@@ -265,6 +270,26 @@ static enum operation_kind pair_kind(int32_t code) {
 }
 
 static const struct systole_multiplier one = {0x40000000, 1};
+
+// Comparisons are the difference, or its square, clamped to 0 and 1. A multiplier of 1 - 2^-31 keeps what is 0 and what
+// is not. LESS is GREATER with the operands in the other order; where equality counts, 1 is added.
+static void set_comparison(int32_t code, struct operation *o) {
+    o->rescale = (struct systole_multiplier){0x7FFFFFFF, 0};
+    o->output.zero_point = code == SYSTOLE_OP_LESS_EQUAL || code == SYSTOLE_OP_GREATER_EQUAL ? 1 : 0;
+    o->clamp_min = 0;
+    o->clamp_max = 1;
+    if (code == SYSTOLE_OP_LESS || code == SYSTOLE_OP_LESS_EQUAL) {
+        struct operand input = o->inputs[0];
+        struct systole_multiplier rescale = o->input_rescale[0];
+        struct pixel_steps steps = o->steps[0];
+        o->inputs[0] = o->inputs[1];
+        o->inputs[1] = input;
+        o->input_rescale[0] = o->input_rescale[1];
+        o->input_rescale[1] = rescale;
+        o->steps[0] = o->steps[1];
+        o->steps[1] = steps;
+    }
+}
 
 static enum systole_status legalise_pair(struct compilation *c, struct operation *operation) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
@@ -311,6 +336,9 @@ static enum systole_status legalise_pair(struct compilation *c, struct operation
         s->row = height > 1 ? width : 0;
         s->image = broadcast && dimension(in, 3) > 1 ? height * width : 0;
         s->lane_broadcast = dimension(in, 0) == 1 && e.channels > 1;
+    }
+    if (restrictions_is_comparison(op)) {
+        set_comparison(op->code, operation);
     }
     return SYSTOLE_OK;
 }

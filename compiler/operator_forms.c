@@ -13,6 +13,8 @@ static const struct systole_operator_form forms[] = {
      "pooling over all of height, width, batch; sums over channels are a convolution of ones, the largest and the "
      "least moves of the channels that are compared"},
     {"ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, PRELU", "element-wise unit, with broadcast by strides"},
+    {"NOT_EQUAL, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL",
+     "the difference, or its square, clamped to 0 and 1 on the element-wise unit"},
     {"RELU, RELU6, RELU_N1_TO_1, QUANTIZE",
      "requantisation; QUANTIZE between int8 and uint8 is folded where it can be"},
     {"LOGISTIC, TANH, ELU, EXP, HARD_SWISH, LEAKY_RELU, ABS, NEG, SQRT, RSQRT, CAST, DEQUANTIZE",

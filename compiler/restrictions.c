@@ -64,9 +64,14 @@ static bool is_reduction(const struct systole_operator *op) {
            op->code == SYSTOLE_OP_REDUCE_MIN;
 }
 
+bool restrictions_is_comparison(const struct systole_operator *op) {
+    return op->code == SYSTOLE_OP_LESS || op->code == SYSTOLE_OP_LESS_EQUAL || op->code == SYSTOLE_OP_GREATER ||
+           op->code == SYSTOLE_OP_GREATER_EQUAL || op->code == SYSTOLE_OP_NOT_EQUAL;
+}
+
 bool restrictions_is_pair(const struct systole_operator *op) {
-    return op->code == SYSTOLE_OP_ADD || op->code == SYSTOLE_OP_SUB || op->code == SYSTOLE_OP_MUL ||
-           op->code == SYSTOLE_OP_MAXIMUM || op->code == SYSTOLE_OP_MINIMUM ||
+    return restrictions_is_comparison(op) || op->code == SYSTOLE_OP_ADD || op->code == SYSTOLE_OP_SUB ||
+           op->code == SYSTOLE_OP_MUL || op->code == SYSTOLE_OP_MAXIMUM || op->code == SYSTOLE_OP_MINIMUM ||
            op->code == SYSTOLE_OP_SQUARED_DIFFERENCE || op->code == SYSTOLE_OP_PRELU;
 }
 
@@ -156,7 +161,9 @@ static bool type_other(const struct compilation *c, const struct systole_operato
         }
     }
     for (uint32_t i = 0; i < op->output_count; i++) {
-        if (op->outputs[i] < 0 || !is_eight_bit(tensor_of(c, op->outputs[i]))) {
+        bool is_truth = restrictions_is_comparison(op) && op->outputs[i] >= 0 &&
+                        tensor_of(c, op->outputs[i])->dtype == SYSTOLE_BOOL;
+        if (op->outputs[i] < 0 || (!is_truth && !is_eight_bit(tensor_of(c, op->outputs[i])))) {
             return find(f, op->outputs[i], 0, 0);
         }
     }
@@ -167,8 +174,9 @@ static bool types_differ(const struct compilation *c, const struct systole_opera
     if (systole_operator_is_unary(op->code)) {
         return false;
     }
+    int32_t like = restrictions_is_comparison(op) ? op->inputs[0] : op->outputs[0];
     for (uint32_t i = 0; i < activation_count(op); i++) {
-        if (tensor_of(c, activation(c, op, i))->dtype != tensor_of(c, op->outputs[0])->dtype) {
+        if (tensor_of(c, activation(c, op, i))->dtype != tensor_of(c, like)->dtype) {
             return find(f, activation(c, op, i), 0, 0);
         }
     }
@@ -197,7 +205,8 @@ static bool quantisation_missing(const struct compilation *c, const struct systo
             return find(f, tensor, tensor_of(c, tensor)->quantisation.count, 1);
         }
     }
-    return systole_tensor_affine(c->graph, index, op->outputs[0], "output", &scale, &zero_point, NULL) != SYSTOLE_OK &&
+    return !restrictions_is_comparison(op) &&
+           systole_tensor_affine(c->graph, index, op->outputs[0], "output", &scale, &zero_point, NULL) != SYSTOLE_OK &&
            find(f, op->outputs[0], tensor_of(c, op->outputs[0])->quantisation.count, 1);
 }
 
@@ -394,10 +403,20 @@ static bool add_scale(const struct compilation *c, const struct systole_operator
     return largest > 0 && find(f, op->outputs[0], largest, 0);
 }
 
+// Differences of what is compared must fit int32; for NOT_EQUAL their squares, too.
+static bool comparison_overflows(const struct systole_operator *op, const struct systole_add_parameters *p) {
+    double first = ldexp((double)p->input.multiplier, p->input.shift - 31);
+    double second = ldexp((double)p->input2.multiplier, p->input2.shift - 31);
+    double largest = ldexp(255.0, p->left_shift) * (first + second) + 2.0;
+    bool squares = op->code == SYSTOLE_OP_NOT_EQUAL;
+    return restrictions_is_comparison(op) && largest > (squares ? 46340.0 : 1073741824.0);
+}
+
 static bool pair_parameters(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     struct systole_add_parameters p;
     return restrictions_is_pair(op) &&
-           systole_binary_parameters_derive(c->graph, (uint32_t)(op - c->graph->operators), &p, NULL) != SYSTOLE_OK &&
+           (systole_binary_parameters_derive(c->graph, (uint32_t)(op - c->graph->operators), &p, NULL) != SYSTOLE_OK ||
+            comparison_overflows(op, &p)) &&
            find(f, op->outputs[0], 0, 0);
 }
 

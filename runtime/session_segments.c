@@ -10,8 +10,8 @@
 bool session_placement_fits(const struct systole_tensor *tensor, const struct systole_placement *placement,
                             uint32_t columns) {
     const struct systole_placement *p = placement;
-    if ((tensor->dtype != SYSTOLE_INT8 && tensor->dtype != SYSTOLE_UINT8) || p->height == 0 || p->width == 0 ||
-        p->channels == 0) {
+    bool bytes = tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8 || tensor->dtype == SYSTOLE_BOOL;
+    if (!bytes || p->height == 0 || p->width == 0 || p->channels == 0) {
         return false;
     }
     uint64_t row = (uint64_t)p->width * p->channels;

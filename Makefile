@@ -275,7 +275,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.c.o $(BUILD)/libfuzz_support.a $
 	$(SAY) '  LINK $@'
 	$(AT)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(FUZZ_LIBRARIES)
 FUZZ_LIBRARIES = -lusbredirparser -ljansson -lzip -lusb-1.0 -ldl -lm -lpthread $(PICTURE_LIBRARIES) $(shell pkg-config --libs check)
-FUZZ_SUPPORT := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph random_program remote_host sample_program testing)
+FUZZ_SUPPORT := $(patsubst %,$(BUILD)/obj/tests/support/%.c.o,build_graph remote_host sample_program testing)
 $(BUILD)/libfuzz_support.a: $(FUZZED_CLI) $(FUZZ_SUPPORT)
 	@rm -f $@
 	$(AT)ar rcs $@ $^

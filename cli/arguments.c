@@ -54,6 +54,8 @@ static const struct {
      "where peers connect; default 127.0.0.1 and the protocol's own port; port 0: any"},
     {CLI_SOCKET, "socket", 0, "PATH", "listen on a Unix socket instead"},
     {CLI_DEVICES, "devices", 0, "N", "so many devices, with serial numbers of their own; default 1"},
+    {CLI_MEMORY, "memory", 0, "BYTES", "of the scratchpad to march over; default all, of a simulated RTL 65536"},
+    {CLI_EXECUTE, "execute", 'c', "COMMAND", "run that command; may be given again"},
     {CLI_FLOAT, "float", 0, NULL, "float32 instead of int8"},
     {CLI_QUANTIZE, "mode", 0, "MODE", "full-integer, dynamic-range or float16; without it only a recommendation"},
     {CLI_QUANTIZE, "representative", 0, "FILE|DIR",
@@ -76,9 +78,10 @@ static void print_usage(const struct cli_command *command) {
         if (command->options & table[i].option) {
             char left[64];
             (void)snprintf(left, sizeof left, "%s--%s%s%s",
-                           table[i].letter == 'o' ? "-o, "
-                           : table[i].letter      ? "-s, "
-                                                  : "",
+                           table[i].letter == 'o'   ? "-o, "
+                           : table[i].letter == 'c' ? "-c, "
+                           : table[i].letter        ? "-s, "
+                                                    : "",
                            table[i].name, table[i].argument ? " " : "", table[i].argument ? table[i].argument : "");
             printf("  %-26s %s\n", left, table[i].help);
         }
@@ -397,6 +400,19 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
                                       optarg);
                 return false;
             }
+            break;
+        case CLI_MEMORY:
+            if (!parse_number(optarg, 1, &arguments->memory)) {
+                (void)cli_usage_error(command, "--memory wants a number of bytes, not '%s'", optarg);
+                return false;
+            }
+            break;
+        case CLI_EXECUTE:
+            if (arguments->execute_count == CLI_MAX_INPUTS) {
+                (void)cli_usage_error(command, "more than %d commands; give a file", CLI_MAX_INPUTS);
+                return false;
+            }
+            arguments->executes[arguments->execute_count++] = optarg;
             break;
         case CLI_FLOAT:
             arguments->is_float = true;

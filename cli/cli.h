@@ -23,7 +23,7 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, cli_disassemble, cli_targets,
-    cli_devices, cli_serve, cli_replay, cli_operators, cli_sweep, cli_zoo, cli_quantize;
+    cli_devices, cli_serve, cli_replay, cli_operators, cli_sweep, cli_zoo, cli_quantize, cli_selftest, cli_debug;
 
 // ---- Arguments
 // One bit an option of arguments.c's table.
@@ -56,8 +56,10 @@ extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, c
 #define CLI_KERNELS (UINT64_C(1) << 26)
 #define CLI_THREADS (UINT64_C(1) << 27)
 #define CLI_SHARED (UINT64_C(1) << 28)
+#define CLI_MEMORY (UINT64_C(1) << 29)
 #define CLI_QUANTIZE (UINT64_C(1) << 30) // those of `systole quantize`
 #define CLI_LABELS (UINT64_C(1) << 31)   // those of `systole verify --labels`
+#define CLI_EXECUTE (UINT64_C(1) << 32)
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_DEVICES 16
 #define CLI_MAX_CHANNELS 8
@@ -90,7 +92,9 @@ struct cli_arguments {
     uint32_t samples; // 0: all
     bool within_given;
     uint32_t threads;
-    uint32_t seed, repeat, point, devices, waves_segment, waves_command;
+    uint32_t seed, repeat, point, devices, waves_segment, waves_command, memory;
+    const char *executes[CLI_MAX_INPUTS];
+    uint32_t execute_count;
     bool seed_given, point_given, waves_command_given, all_tensors, show_operations, is_float, shared;
 };
 // False: the process ends now with *exit_status (help was printed, or the usage was wrong and said so).

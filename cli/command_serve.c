@@ -72,12 +72,12 @@ const struct cli_command cli_serve = {
     .name = "serve",
     .summary = "put simulated devices on a USB bus that other programs see",
     .usage = "fuse|usbredir|usbip [options] [-- COMMAND [ARGUMENTS]]",
-    .help =
-        "fuse -- COMMAND: runs COMMAND with the device on its USB bus, in a namespace of its own; an unmodified libusb finds it\n"
-        "there. Exits with COMMAND's status. Needs /dev/fuse and root or user namespaces.\n"
-        "usbredir: for QEMU (-device usb-redir); each connection is given a device that is free. Port 4000.\n"
-        "usbip: for any Linux machine: `usbip attach -r HOST -b 1-1`, the second device 1-2 ... Port 3240.\n"
-        "Both say `listening on ADDRESS` and end with SIGINT or SIGTERM. Whoever can connect has the device.\n",
+    .help = "fuse -- COMMAND: runs COMMAND with the device on its USB bus, in a namespace of its own; an unmodified "
+            "libusb finds it\n"
+            "there. Exits with COMMAND's status. Needs /dev/fuse and root or user namespaces.\n"
+            "usbredir: for QEMU (-device usb-redir); each connection is given a device that is free. Port 4000.\n"
+            "usbip: for any Linux machine: `usbip attach -r HOST -b 1-1`, the second device 1-2 ... Port 3240.\n"
+            "Both say `listening on ADDRESS` and end with SIGINT or SIGTERM. Whoever can connect has the device.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_FAULTS | CLI_LISTEN | CLI_SOCKET | CLI_DEVICES,
     .minimum = 1,
     .maximum = 1,

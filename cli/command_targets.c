@@ -8,10 +8,10 @@
 
 static void print_target(const struct systole_target *t) {
     printf("%-12s id %08x  cores %u  array %ux%u  taps %u  scratchpad %u KiB in %u banks  accumulators %u  "
-           "weight port %u rows  link %.1f bytes/cycle, %u cycles  clock %u MHz  multipliers %u\n",
+           "weight port %u rows  link %.1f bytes/cycle  clock %u MHz  multipliers %u\n",
            t->name, systole_target_id(t), t->cores, t->rows, t->columns, t->taps, t->scratchpad_bytes / 1024, t->banks,
-           t->accumulators, t->weight_port_rows, (double)t->link_millibytes_per_cycle / 1000, t->link_latency_cycles,
-           t->clock_hz / 1000000, systole_target_multipliers(t));
+           t->accumulators, t->weight_port_rows, (double)t->link_millibytes_per_cycle / 1000, t->clock_hz / 1000000,
+           systole_target_multipliers(t));
 }
 
 static int run(const struct cli_command *command, int argc, char **argv) {

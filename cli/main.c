@@ -9,8 +9,8 @@
 #include "systole.h"
 
 static const struct cli_command *const commands[] = {
-    &cli_compile, &cli_run,    &cli_verify,    &cli_inspect, &cli_disassemble, &cli_targets,  &cli_devices,
-    &cli_serve,   &cli_replay, &cli_operators, &cli_sweep,   &cli_zoo,         &cli_quantize,
+    &cli_compile, &cli_run,       &cli_verify, &cli_inspect, &cli_disassemble, &cli_targets,  &cli_devices, &cli_serve,
+    &cli_replay,  &cli_operators, &cli_sweep,  &cli_zoo,     &cli_quantize,    &cli_selftest, &cli_debug,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

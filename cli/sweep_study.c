@@ -249,7 +249,6 @@ static bool run_rtl(const char *model, const struct systole_target *target, stru
         memcpy(&value, (const char *)target + axes[i].offset, sizeof value);
         json_object_set_new(json, axes[i].name, json_integer(value));
     }
-    json_object_set_new(json, "link_latency_cycles", json_integer(target->link_latency_cycles));
     bool good = json_dump_file(json, description, 0) == 0;
     json_decref(json);
     pid_t child = good ? fork() : -1;

@@ -28,7 +28,6 @@ static const struct parameter parameters[] = {
     {"accumulators", offsetof(struct systole_target, accumulators), 16, 65535, false},
     {"weight_port_rows", offsetof(struct systole_target, weight_port_rows), 1, 64, true},
     {"link_millibytes_per_cycle", offsetof(struct systole_target, link_millibytes_per_cycle), 1, 65535, false},
-    {"link_latency_cycles", offsetof(struct systole_target, link_latency_cycles), 0, 1000000000, false},
     {"clock_hz", offsetof(struct systole_target, clock_hz), 1, UINT32_MAX, false},
 };
 #define PARAMETERS (sizeof parameters / sizeof parameters[0])

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RULES = 256, WORDS = 8, LINE_BYTES = 256 };
+enum { RULES = 256, STUCK = 32, WORDS = 8, LINE_BYTES = 256 };
 
 #define BIT(endpoint) (1u << SYSTOLE_FAULT_##endpoint)
 
@@ -45,6 +45,12 @@ struct rule {
     uint32_t argument;
 };
 
+struct stuck {
+    bool is_memory;
+    uint32_t place, bit; // a register's address or a word
+    bool value;
+};
+
 struct waiting {
     bool open;
     uint64_t transfers;
@@ -55,6 +61,8 @@ struct waiting {
 struct systole_faults {
     struct rule rules[RULES];
     uint32_t rule_count;
+    struct stuck stuck[STUCK];
+    uint32_t stuck_count;
     uint64_t random;
     struct waiting endpoints[SYSTOLE_FAULT_ENDPOINTS];
     void (*tell)(void *context, const struct systole_fault_told *told);
@@ -117,6 +125,26 @@ static bool find_kind(const char *name, enum systole_fault_kind *kind) {
     return false;
 }
 
+// stuck register ADDRESS BIT VALUE, stuck memory WORD BIT VALUE; what is wrong, or NULL.
+static const char *parse_stuck(struct systole_faults *faults, char *const *words, uint32_t count) {
+    bool is_memory = count > 1 && strcmp(words[1], "memory") == 0;
+    uint64_t bit = 0, value = 0;
+    char *end = NULL;
+    if (count != 5 || (!is_memory && strcmp(words[1], "register") != 0)) {
+        return "stuck bits are `stuck register ADDRESS BIT VALUE` or `stuck memory WORD BIT VALUE`";
+    }
+    unsigned long place = strtoul(words[2], &end, 0);
+    if (*end != '\0' || place > UINT32_MAX || !parse_number(words[3], is_memory ? 511 : 63, &bit) ||
+        !parse_number(words[4], 1, &value)) {
+        return "a stuck bit is below 64 in a register, below 512 in memory, and its value 0 or 1";
+    }
+    if (faults->stuck_count == STUCK) {
+        return "there are too many stuck bits";
+    }
+    faults->stuck[faults->stuck_count++] = (struct stuck){is_memory, (uint32_t)place, (uint32_t)bit, value != 0};
+    return NULL;
+}
+
 // What is wrong with the line, or NULL.
 static const char *parse_line(struct systole_faults *faults, char *const *words, uint32_t count) {
     struct rule rule = {.argument = 0};
@@ -128,9 +156,12 @@ static const char *parse_line(struct systole_faults *faults, char *const *words,
         faults->random = number * 0x9e3779b97f4a7c15u + 0x9e3779b97f4a7c15u;
         return NULL;
     }
+    if (strcmp(words[0], "stuck") == 0) {
+        return parse_stuck(faults, words, count);
+    }
     bool at = count > 0 && strcmp(words[0], "at") == 0;
     if (count < 4 || (!at && strcmp(words[0], "every") != 0)) {
-        return "a line is `seed N`, `at N ENDPOINT KIND [ARGUMENT]` or `every N ENDPOINT KIND [ARGUMENT]`";
+        return "a line is `seed N`, `at N ENDPOINT KIND [ARGUMENT]`, `every N ENDPOINT KIND [ARGUMENT]` or `stuck ...`";
     }
     if (!parse_number(words[1], UINT32_MAX, &number) || number == 0) {
         return "transfers are counted from 1";
@@ -217,6 +248,28 @@ void systole_faults_observe(struct systole_faults *faults,
 }
 
 // ---- Transfers.
+
+uint64_t systole_faults_stuck_register(const struct systole_faults *faults, uint32_t address, uint64_t value) {
+    for (uint32_t i = 0; faults != NULL && i < faults->stuck_count; i++) {
+        const struct stuck *stuck = &faults->stuck[i];
+        if (!stuck->is_memory && stuck->place == address) {
+            value = (value & ~(UINT64_C(1) << stuck->bit)) | (uint64_t)stuck->value << stuck->bit;
+        }
+    }
+    return value;
+}
+
+void systole_faults_stuck_memory(const struct systole_faults *faults, uint32_t columns, uint32_t word, uint64_t offset,
+                                 uint8_t *bytes, size_t size) {
+    for (uint32_t i = 0; faults != NULL && i < faults->stuck_count; i++) {
+        const struct stuck *stuck = &faults->stuck[i];
+        uint64_t at = (uint64_t)stuck->place * columns + stuck->bit / 8, first = (uint64_t)word * columns + offset;
+        if (stuck->is_memory && stuck->bit < 8 * columns && at >= first && at - first < size) {
+            uint8_t mask = (uint8_t)(1u << stuck->bit % 8);
+            bytes[at - first] = (uint8_t)((bytes[at - first] & ~mask) | (stuck->value ? mask : 0));
+        }
+    }
+}
 
 uint32_t systole_faults_random(struct systole_faults *faults, uint32_t below) {
     faults->random ^= faults->random << 13;

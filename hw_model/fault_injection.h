@@ -71,6 +71,11 @@ uint32_t systole_faults_argument(const struct systole_faults *faults, enum systo
 uint32_t systole_faults_strike(struct systole_faults *faults, enum systole_fault_endpoint endpoint);
 // The transfer is complete; what waited for it and did not find the chance waits for the next.
 void systole_faults_end(struct systole_faults *faults, enum systole_fault_endpoint endpoint);
+// Bits that are stuck for good: what a read of a register, or bytes of memory from `offset` bytes behind a word on,
+// become.
+uint64_t systole_faults_stuck_register(const struct systole_faults *faults, uint32_t address, uint64_t value);
+void systole_faults_stuck_memory(const struct systole_faults *faults, uint32_t columns, uint32_t word, uint64_t offset,
+                                 uint8_t *bytes, size_t size);
 uint32_t systole_faults_random(struct systole_faults *faults, uint32_t below);
 
 #endif

@@ -61,11 +61,12 @@ static void reset(struct systole_accelerator *accelerator) {
     memset(&model->parser, 0, sizeof model->parser);
     memset(&model->launch, 0, sizeof model->launch);
     systole_schedule_begin(&model->schedule, &model->target, true);
+    systole_functional_debug_reset(model);
 }
 
 static void advance(struct systole_functional_model *model, uint64_t cycles) {
     systole_functional_streams_advance(model, cycles);
-    if (model->running) {
+    if (model->running && !systole_functional_debug_still(model)) {
         systole_schedule_advance(&model->schedule, model->schedule.now + cycles);
     }
     model->cycle += cycles;
@@ -180,8 +181,14 @@ static uint64_t read_register(struct systole_accelerator *accelerator, uint32_t 
         return model->parity_flip;
     case SYSTOLE_REGISTER_FRAMES:
         return model->frames;
+    case SYSTOLE_REGISTER_SCRATCH:
+        return model->scratch;
     default:
         break;
+    }
+    uint64_t value;
+    if (systole_functional_debug_read(model, address, &value)) {
+        return value;
     }
     if (address % 8 == 0 && address >= SYSTOLE_REGISTER_COMMAND_TABLE && table < 32) {
         return model->command_table[table];
@@ -208,12 +215,18 @@ static void write_register(struct systole_accelerator *accelerator, uint32_t add
         model->interrupt_pending = false;
         break;
     case SYSTOLE_REGISTER_PARITY_FLIP:
-        model->parity_flip = value;
+        model->parity_flip = (uint32_t)value;
         if (value < model->memory_words) {
             model->flipped[value] ^= 1;
         }
         break;
+    case SYSTOLE_REGISTER_SCRATCH:
+        model->scratch = value;
+        break;
     default:
+        if (systole_functional_debug_write(model, address, value)) {
+            break;
+        }
         if (address % 8 == 0 && address >= SYSTOLE_REGISTER_COMMAND_TABLE && table < 32) {
             model->command_table[table] = value;
         }
@@ -234,7 +247,8 @@ static bool parser_waits_for_bytes(const struct systole_parser *parser) {
 
 static bool idle(struct systole_accelerator *accelerator) {
     const struct systole_functional_model *model = model_of(accelerator);
-    bool quiet = !model->running && model->in.count == 0 && parser_waits_for_bytes(&model->parser);
+    bool quiet = (!model->running || systole_functional_debug_still(model)) && model->in.count == 0 &&
+                 parser_waits_for_bytes(&model->parser);
     return model->event_count == 0 && model->out.count == 0 && (model->halted || quiet);
 }
 

@@ -39,6 +39,17 @@ struct systole_parser {
     uint8_t word[SYSTOLE_MAX_COLUMNS];
 };
 
+// What a debugger set, and the command that fetch holds back for it.
+struct systole_debugging {
+    bool hold, go;
+    uint64_t breakpoints[SYSTOLE_BREAKPOINT_COUNT];
+    uint32_t address;
+    bool at_check; // fetch has this command ready to be given out
+    uint32_t index;
+    uint16_t operator_index, last_operator; // the latter of the command before
+    bool first;                             // there is none
+};
+
 struct systole_functional_model {
     struct systole_accelerator accelerator; // first
     struct systole_target target;
@@ -47,7 +58,8 @@ struct systole_functional_model {
     uint32_t memory_words;
     uint64_t cycle, reset_cycle; // since creation
 
-    uint64_t control, parity_flip, frames, error;
+    uint64_t control, frames, scratch, error;
+    uint32_t parity_flip;
     uint32_t error_detail;
     bool halted, interrupt_pending;
     uint64_t command_table[32];
@@ -70,6 +82,7 @@ struct systole_functional_model {
     uint64_t last_retired, complete;
     bool load_open; // the load inside still takes words
     uint32_t load_done;
+    struct systole_debugging debugging;
     uint64_t random; // state; 0: the clock's order
 };
 
@@ -89,6 +102,16 @@ void systole_functional_put_header(struct systole_functional_model *model, uint3
                                    uint32_t address, uint32_t length);
 void systole_functional_put_bytes(struct systole_functional_model *model, const uint8_t *bytes, size_t size);
 void systole_functional_put_padding(struct systole_functional_model *model, uint32_t length);
+
+// functional_debug.c
+void systole_functional_debug_reset(struct systole_functional_model *model);
+void systole_functional_debug_launch(struct systole_functional_model *model);
+// Fetch asks whether it may give out this command. False: a debugger holds it.
+bool systole_functional_debug_pass(struct systole_functional_model *model, uint32_t index, uint16_t operator_index);
+bool systole_functional_debug_still(const struct systole_functional_model *model); // nothing moves until it lets go
+// False: no such register.
+bool systole_functional_debug_read(const struct systole_functional_model *model, uint32_t address, uint64_t *value);
+bool systole_functional_debug_write(struct systole_functional_model *model, uint32_t address, uint64_t value);
 
 // functional_run.c
 void systole_functional_launch(struct systole_functional_model *model);

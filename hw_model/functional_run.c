@@ -37,6 +37,7 @@ void systole_functional_launch(struct systole_functional_model *model) {
     model->last_retired = 0;
     model->complete = SYSTOLE_NEVER;
     model->load_open = false;
+    systole_functional_debug_launch(model);
 }
 
 // The next command from memory, checked. False: there is none, or an error.
@@ -56,6 +57,9 @@ static bool fetch(struct systole_functional_model *model) {
     }
     struct systole_command *command = &model->fetched;
     memcpy(command, model->memory + first, sizeof *command);
+    if (!systole_functional_debug_pass(model, model->fetch_index, command->header.operator_index)) {
+        return false;
+    }
     uint32_t opcode = command->header.opcode, unit = command->header.unit;
     uint32_t entry = (uint32_t)(model->command_table[opcode / 8] >> (opcode % 8 * 8)) & 0xff;
     bool known = systole_describe_opcode(opcode) != NULL && (entry & 0x80) != 0 && unit < SYSTOLE_UNITS &&
@@ -233,7 +237,7 @@ bool systole_functional_step(struct systole_functional_model *model) {
 
 uint64_t systole_functional_run_next(const struct systole_functional_model *model) {
     const struct systole_schedule *schedule = &model->schedule;
-    if (!model->running) {
+    if (!model->running || systole_functional_debug_still(model)) {
         return SYSTOLE_NEVER;
     }
     if (model->complete != SYSTOLE_NEVER) {

@@ -13,10 +13,15 @@
 #include "device.h"
 #include "target.h"
 
-// Where the models lie, seen from the program, or from the shared library that this is part of: in a build's folder or in
-// an installation's, wherever that was moved to. Never a folder of the user's: what lies there is loaded.
+// Where the models lie, seen from the program, or from the shared library that this is part of: in a build's folder or
+// in an installation's, wherever that was moved to. Never a folder of the user's: what lies there is loaded.
 static const char *const beside[] = {
-    ".", "systole", "../rtl", "../../rtl", "../lib/systole", "../lib64/systole",
+    ".",
+    "systole",
+    "../rtl",
+    "../../rtl",
+    "../lib/systole",
+    "../lib64/systole",
 #ifdef SYSTOLE_MULTIARCH
     "../lib/" SYSTOLE_MULTIARCH "/systole",
 #endif

@@ -95,6 +95,19 @@ static const struct systole_register_description *find_register(uint32_t address
     return NULL;
 }
 
+static uint64_t with_stuck_bits(struct systole_usb_device *device, uint32_t address, uint64_t value) {
+    struct systole_accelerator *accelerator = device->accelerator;
+    uint32_t data = address - SYSTOLE_REGISTER_DEBUG_DATA;
+    if (address >= SYSTOLE_REGISTER_DEBUG_DATA && data < device->columns) { // a piece of a word of memory
+        uint64_t word = accelerator->functions->read_register(accelerator, SYSTOLE_REGISTER_DEBUG_ADDRESS);
+        uint8_t bytes[sizeof value];
+        memcpy(bytes, &value, sizeof bytes);
+        systole_faults_stuck_memory(device->trouble.faults, device->columns, (uint32_t)word, data, bytes, sizeof bytes);
+        memcpy(&value, bytes, sizeof value);
+    }
+    return systole_faults_stuck_register(device->trouble.faults, address, value);
+}
+
 static bool vendor_request(struct systole_usb_device *device, const struct setup *setup, uint8_t *data,
                            size_t *actual) {
     struct systole_accelerator *accelerator = device->accelerator;
@@ -110,11 +123,14 @@ static bool vendor_request(struct systole_usb_device *device, const struct setup
             return false;
         }
         uint64_t value = accelerator->functions->read_register(accelerator, address);
+        if (device->trouble.faults != NULL) {
+            value = with_stuck_bits(device, address, value);
+        }
         return answer(setup, data, actual, &value, sizeof value);
     }
     case SYSTOLE_USB_REQUEST_WRITE_REGISTER: {
         uint64_t value = 0;
-        if (in || description == NULL || strcmp(description->access, "ro") == 0 ||
+        if (in || description == NULL || description->access == SYSTOLE_ACCESS_RO ||
             (setup->length != 4 && setup->length != 8)) {
             return false;
         }

@@ -28,7 +28,7 @@ struct trouble {
 
 struct systole_usb_device {
     struct systole_accelerator *accelerator;
-    uint32_t target_id, number;
+    uint32_t target_id, number, columns;
     bool application, reenumerates, interrupt_told;
     uint8_t configuration;
     uint8_t link_features; // U1, U2, latency tolerance messages

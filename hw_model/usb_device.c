@@ -50,6 +50,7 @@ struct systole_usb_device *systole_usb_device_create(struct systole_accelerator 
     }
     device->accelerator = accelerator;
     device->target_id = systole_target_id(target);
+    device->columns = target->columns;
     systole_dfu_reset(&device->dfu);
     return device;
 }
@@ -318,6 +319,17 @@ static void begin_frame(struct systole_usb_device *device) {
     }
 }
 
+// Payload of a data frame, as memory with stuck bits would have it.
+static void stick(const struct systole_usb_device *device, uint8_t *bytes, size_t size) {
+    struct systole_frame_header header;
+    memcpy(&header, device->header, sizeof header);
+    if (device->trouble.faults != NULL && header.kind == SYSTOLE_FRAME_DATA) {
+        uint64_t padded = ((uint64_t)header.length + 7) & ~(uint64_t)7;
+        systole_faults_stuck_memory(device->trouble.faults, device->columns, header.address,
+                                    padded - device->payload_left, bytes, size);
+    }
+}
+
 static enum systole_usb_result bulk_in(struct systole_usb_device *device, uint8_t *bytes, size_t size, size_t *actual,
                                        bool *short_packet) {
     struct systole_accelerator *accelerator = device->accelerator;
@@ -346,6 +358,7 @@ static enum systole_usb_result bulk_in(struct systole_usb_device *device, uint8_
         } else {
             size_t wanted = device->payload_left < size - given ? (size_t)device->payload_left : size - given;
             moved = wanted == 0 ? 0 : accelerator->functions->pull_stream(accelerator, bytes + given, wanted);
+            stick(device, bytes + given, moved);
             device->payload_left -= moved;
             if (wanted != 0 && moved == 0) {
                 break;

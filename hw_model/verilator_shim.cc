@@ -6,7 +6,6 @@
 //
 // This is the link, too: bytes wait in FIFOs on either side of the boundary, and a beat of 8 bytes moves when the
 // link's rate has earned it (link_millibytes_per_cycle, each way; a link that was idle has at most one beat in hand).
-// link_latency_cycles is the cycle model's, not a delay here: no byte waits for another one's answer.
 //
 // A cycle is one rising edge. The ready outputs depend on the device's registers only, so that what the outputs showed
 // after the last edge is what this one acts upon. When idle_o says that nothing but the cycle counter would change, run

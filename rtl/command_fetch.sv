@@ -33,6 +33,12 @@ module command_fetch
   output logic [255:0]    push_windows_o,
   output logic [31:0]     push_index_o,
 
+  input  logic            hold_i,            // the checked command stays where it is (debug_module)
+  output logic            check_valid_o,
+  output logic [31:0]     check_index_o,
+  output logic [15:0]     check_operator_o,
+  output logic            passed_o,          // it goes on to the queues in this cycle
+
   output logic [31:0]     reading_o,         // index of the command whose words arrive
   output logic            error_o,
   output logic [7:0]      error_code_o,
@@ -97,6 +103,10 @@ module command_fetch
   assign elementwise = elementwise_command_t'(command_q);
   assign opcode_o    = command_q[7:0];
 
+  assign check_valid_o    = check_valid_q;
+  assign check_index_o    = index_q;
+  assign check_operator_o = transfer.operator_index;
+
   function automatic logic conv_good(window_command_t c);
     logic good;
     good = c.tile_rows != '0 && 32'(c.tile_rows) <= ROWS && 32'(c.tile_rows) % WEIGHT_PORT_ROWS == '0 &&
@@ -158,8 +168,10 @@ module command_fetch
   logic [95:0]   place [4];       // input, input2, output, parameter
   logic [1023:0] command;         // relocated; private to the block below, as place
   logic [3:0]    unit_q;
-  logic          pushed;
+  logic          pushed, checked;
   assign pushed = push_valid_q && push_ready_i[unit_q[2:0]] && !halt_i;
+  assign checked  = check_valid_q && !error_o && !halt_i && !hold_i && (!push_valid_q || pushed);
+  assign passed_o = checked && unit_good && known && header_good && fields_good;
   for (genvar u = 0; u < UNITS; u++) begin : g_push
     assign push_valid_o[u] = push_valid_q && unit_q == 4'(u) && !halt_i;
   end
@@ -171,7 +183,7 @@ module command_fetch
       index_q       <= reading_o;
       check_valid_q <= 1'b1;
     end
-    if (check_valid_q && !error_o && !halt_i && (!push_valid_q || pushed)) begin
+    if (checked) begin
       if (!unit_good || !known || !header_good || !fields_good) begin
         error_o         <= 1'b1;
         error_code_o    <= unit_good && known ? ERROR_FIELD : ERROR_OPCODE;

@@ -34,6 +34,7 @@ module register_file
 
   input  logic        launch_i,
   input  logic        running_i,
+  input  logic        still_i,          // the run's clock stands (debug_module)
   input  logic [31:0] token_i,
   input  logic [63:0] cycle_i,
   input  logic [63:0] run_cycles_i,
@@ -61,6 +62,7 @@ module register_file
 
   logic         interrupt_enable_q, pending_q;
   logic         error_q;                 // the latch holds something
+  logic [63:0]  scratch_q;               // no reset: nobody else looks at it
   logic [63:0]  table_q [32];            // no reset: the firmware writes all of it before it sets start
   longint unsigned count [UNITS * KINDS]; // private to the block below, which shows them when a command retires
 
@@ -80,7 +82,7 @@ module register_file
     end
     if (launch_i || soft_reset_o || !rst_ni) begin
       for (int unsigned i = 0; i < UNITS * KINDS; i++) count[i] = '0;
-    end else if (running_i && !halt_o) begin
+    end else if (running_i && !still_i && !halt_o) begin
       for (int unsigned u = 0; u < UNITS; u++) count[KINDS*u+32'(kind_i[u])] = count[KINDS*u+32'(kind_i[u])] + 64'd1;
     end
 
@@ -101,6 +103,7 @@ module register_file
         REGISTER_RUN_CYCLES:   register_data_o <= run_cycles_i;
         REGISTER_PARITY_FLIP:  register_data_o <= {32'd0, flip_address_o};
         REGISTER_FRAMES:       register_data_o <= {32'd0, frames_i};
+        REGISTER_SCRATCH:      register_data_o <= scratch_q;
         default: begin
           if (table_access) register_data_o <= table_q[register_address_i[7:3]];
           else if (counter_access) register_data_o <= count[register_address_i[7:3]];
@@ -128,6 +131,7 @@ module register_file
         flip_valid_o   <= register_data_i[63:32] == '0;
         flip_address_o <= register_data_i[31:0];
       end
+      if (register_address_i == REGISTER_SCRATCH) scratch_q <= register_data_i;
       if (table_access) table_q[register_address_i[7:3]] <= register_data_i;
     end
     if (error_i && !halt_o) begin

@@ -58,6 +58,12 @@ module scratchpad #(
   output logic            fetch_read_grant_o,
   output logic [WORD-1:0] fetch_read_data_o,
 
+  input  logic            debug_read_valid_i, // behind all others, without an error; also when halted
+  input  logic [31:0]     debug_read_address_i,
+  output logic            debug_read_grant_o,
+  output logic [WORD-1:0] debug_read_data_o,
+  output logic            debug_read_parity_o, // is wrong
+
   input  logic            flip_valid_i, // test: invert the stored parity of a word
   input  logic [31:0]     flip_address_i,
   output logic            parity_error_o, // a word read in the cycle before; clients numbered as below
@@ -125,6 +131,7 @@ module scratchpad #(
       taken[bank_of(fetch_read_address_i)] = 1'b1;
     end
     granted = (taken != '0) && !halt_i;
+    debug_read_grant_o = debug_read_valid_i && (halt_i || !taken[bank_of(debug_read_address_i)]);
   end
 
   // ------------------------------------------------------------------------------------------------------ banks
@@ -247,12 +254,24 @@ module scratchpad #(
       if (store_read_grant_o) store_read_data_o <= bank_word[bank_of(store_read_address_i)];
       if (fetch_read_grant_o) fetch_read_data_o <= bank_word[bank_of(fetch_read_address_i)];
     end
+    if (debug_read_grant_o) begin
+      word = '0;
+      debug_read_parity_o <= 1'b0;
+      if (debug_read_address_i < DEPTH * BANKS) begin
+        word = memory_q[row_of(debug_read_address_i)][bank_of(debug_read_address_i)];
+        debug_read_parity_o <= (^word) != parity_q[row_of(debug_read_address_i)][bank_of(debug_read_address_i)];
+      end
+      debug_read_data_o <= word;
+    end
     if (flip_valid_i) begin
       if (flip_address_i < DEPTH * BANKS) begin
         parity_q[row_of(flip_address_i)][bank_of(flip_address_i)] =
             !parity_q[row_of(flip_address_i)][bank_of(flip_address_i)];
       end
     end
-    if (!rst_ni) parity_error_o <= 1'b0;
+    if (!rst_ni) begin
+      parity_error_o      <= 1'b0;
+      debug_read_parity_o <= 1'b0;
+    end
   end
 endmodule

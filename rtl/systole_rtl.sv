@@ -18,7 +18,6 @@ module systole_rtl
   parameter int unsigned ACCUMULATORS              = 512,
   parameter int unsigned WEIGHT_PORT_ROWS          = 4,
   parameter int unsigned LINK_MILLIBYTES_PER_CYCLE = 800,
-  parameter int unsigned LINK_LATENCY_CYCLES       = 500,
   parameter int unsigned CLOCK_HZ                  = 500000000,
   parameter logic [31:0] TARGET_ID                 = 32'd0
 ) (
@@ -63,6 +62,7 @@ module systole_rtl
   logic [31:0] silent_q;                   // cycles since the last one
   logic [31:0] watchdog_limit;
   logic        watchdog;
+  logic        still;                      // a debugger holds the run and nothing is left to do
   logic        retire   [UNITS];
   logic [31:0] index    [UNITS];
   logic [63:0] start    [UNITS];
@@ -83,7 +83,7 @@ module systole_rtl
 
   always_ff @(posedge clk_i) begin
     cycle_q <= cycle_q + 64'd1;
-    if (running_q && !halt) begin
+    if (running_q && !still && !halt) begin
       run_cycles_q <= run_cycles_q + 64'd1;
       retired_q    <= retired_q + 32'(retiring);
       silent_q     <= retiring != '0 ? '0 : silent_q + 32'd1;
@@ -179,11 +179,16 @@ module systole_rtl
   logic [255:0]    push_windows;
   logic [31:0]     push_index, fetch_reading, fetch_error_command, fetch_error_detail;
   logic [7:0]      fetch_error_code;
+  logic            hold, check_valid, passed;
+  logic [31:0]     check_index;
+  logic [15:0]     check_operator;
   command_fetch #(
     .CORES(CORES), .ROWS(ROWS), .COLUMNS(COLUMNS), .ACCUMULATORS(ACCUMULATORS), .WEIGHT_PORT_ROWS(WEIGHT_PORT_ROWS)
   ) u_command_fetch (
     .clk_i, .rst_ni(rst_n), .halt_i(halt), .launch_i(launch), .descriptor_i(descriptor),
     .opcode_o(opcode), .entry_i(entry),
+    .hold_i(hold), .check_valid_o(check_valid), .check_index_o(check_index), .check_operator_o(check_operator),
+    .passed_o(passed),
     .read_valid_o(fetch_read_valid), .read_address_o(fetch_read_address), .read_grant_i(fetch_read_grant),
     .read_data_i(fetch_read_data),
     .push_valid_o(push_valid), .push_ready_i(push_ready), .push_command_o(push_command),
@@ -194,6 +199,8 @@ module systole_rtl
 
   logic [23:0]   retired       [UNITS];
   logic          waiting       [UNITS];
+  logic [7:0]    queued        [UNITS];
+  logic [7:0]    inside_unit   [UNITS];
   logic          command_valid [UNITS];
   logic          command_ready [UNITS];
   logic [1023:0] command       [UNITS];
@@ -213,7 +220,8 @@ module systole_rtl
       .push_index_i(push_index), .push_ready_o(push_ready[u]), .retired_i(retired), .cycle_i(run_cycles_q),
       .command_valid_o(command_valid[u]), .command_o(command[u]), .window_low_o(low[u]), .window_high_o(high[u]),
       .command_ready_i(command_ready[u]), .retire_i(unit_retire[u]),
-      .retire_o(retire[u]), .index_o(index[u]), .start_o(start[u]), .retired_o(retired[u]), .waiting_o(waiting[u])
+      .retire_o(retire[u]), .index_o(index[u]), .start_o(start[u]), .retired_o(retired[u]), .waiting_o(waiting[u]),
+      .queued_o(queued[u]), .inside_o(inside_unit[u])
     );
   end
   for (genvar u = 2; u < UNITS; u++) begin : g_no_link
@@ -311,6 +319,9 @@ module systole_rtl
   logic        flip_valid, parity_error;
   logic [31:0] flip_address, parity_address;
   logic [2:0]  parity_client;
+  logic        debug_read_valid, debug_read_grant, debug_read_parity;
+  logic [31:0] debug_read_address;
+  logic [WORD-1:0] debug_read_data;
   scratchpad #(
     .COLUMNS(COLUMNS), .BANKS(BANKS), .SCRATCHPAD_BYTES(SCRATCHPAD_BYTES), .ARRAY_PORTS(ARRAY_PORTS),
     .DEPTHWISE_PORTS(DEPTHWISE_PORTS), .ELEMENTWISE_PORTS(ELEMENTWISE_PORTS)
@@ -334,7 +345,9 @@ module systole_rtl
     .store_read_grant_o(store_read_grant), .store_read_data_o(store_read_data),
     .fetch_read_valid_i(fetch_read_valid), .fetch_read_address_i(fetch_read_address),
     .fetch_read_grant_o(fetch_read_grant), .fetch_read_data_o(fetch_read_data),
-    .flip_valid_i(flip_valid), .flip_address_i(flip_address),
+    .debug_read_valid_i(debug_read_valid), .debug_read_address_i(debug_read_address),
+    .debug_read_grant_o(debug_read_grant), .debug_read_data_o(debug_read_data),
+    .debug_read_parity_o(debug_read_parity), .flip_valid_i(flip_valid), .flip_address_i(flip_address),
     .parity_error_o(parity_error), .parity_client_o(parity_client), .parity_address_o(parity_address)
   );
 
@@ -401,8 +414,8 @@ module systole_rtl
     .ACCUMULATORS(ACCUMULATORS), .WEIGHT_PORT_ROWS(WEIGHT_PORT_ROWS),
     .LINK_MILLIBYTES_PER_CYCLE(LINK_MILLIBYTES_PER_CYCLE), .CLOCK_HZ(CLOCK_HZ), .TARGET_ID(TARGET_ID)
   ) u_register_file (
-    .clk_i, .rst_ni, .register_write_i, .register_read_i, .register_address_i, .register_data_i, .register_data_o,
-    .started_o(started), .soft_reset_o(soft_reset), .interrupt_o, .opcode_i(opcode), .entry_o(entry),
+    .clk_i, .rst_ni, .register_write_i, .register_read_i, .register_address_i, .register_data_i,
+    .register_data_o(file_data), .still_i(still), .started_o(started), .soft_reset_o(soft_reset), .interrupt_o, .opcode_i(opcode), .entry_o(entry),
     .launch_i(launch), .running_i(running_q), .token_i(run_token_o), .cycle_i(cycle_q), .run_cycles_i(run_cycles_q),
     .frames_i(frames), .kind_i(kind), .retire_i(retire), .retired_count_o(told_counters), .error_i(error), .error_code_i(error_code), .error_unit_i(error_unit),
     .error_command_i(error_command), .error_detail_i(error_detail), .halt_o(halt), .fault_o(fault),
@@ -410,7 +423,20 @@ module systole_rtl
     .fault_detail_o(fault_detail), .flip_valid_o(flip_valid), .flip_address_o(flip_address)
   );
 
+  logic [63:0] file_data, debug_data;
+  logic        debug_selected;
+  assign register_data_o = debug_selected ? debug_data : file_data;
+  debug_module #(.COLUMNS(COLUMNS)) u_debug_module (
+    .clk_i, .rst_ni(rst_n), .register_write_i, .register_read_i, .register_address_i,
+    .register_data_i(register_data_i[49:0]), .register_data_o(debug_data), .selected_o(debug_selected), .launch_i(launch),
+    .check_valid_i(check_valid), .check_index_i(check_index), .check_operator_i(check_operator), .passed_i(passed),
+    .hold_o(hold), .retired_i(retired_q), .still_o(still),
+    .read_valid_o(debug_read_valid), .read_address_o(debug_read_address), .read_grant_i(debug_read_grant),
+    .read_data_i(debug_read_data), .read_parity_i(debug_read_parity),
+    .unit_retired_i(retired), .unit_queued_i(queued), .unit_inside_i(inside_unit), .unit_waiting_i(waiting)
+  );
+
   // After an error only the reset changes anything, once the fault has been fetched.
-  assign idle_o = !event_valid_o && !fault &&
-                  (halt || !(error || running_q || launch || parser_busy || writing || writer_busy || !read_frame_ready));
+  assign idle_o = !event_valid_o && !fault && !debug_read_valid &&
+                  (halt || !(error || (running_q && !still) || launch || parser_busy || writing || writer_busy || !read_frame_ready));
 endmodule

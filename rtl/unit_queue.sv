@@ -33,7 +33,9 @@ module unit_queue
   output logic [31:0]   index_o,        // of the oldest command that has not retired
   output logic [63:0]   start_o,        // when the unit took it
   output logic [23:0]   retired_o,
-  output logic          waiting_o       // a token of the head is missing
+  output logic          waiting_o,      // a token of the head is missing
+  output logic [7:0]    queued_o,       // for debugging: with the head
+  output logic [7:0]    inside_o
 );
   localparam int unsigned BITS = $clog2(DEPTH);
   localparam int unsigned FLIGHT_BITS = $clog2(FLIGHT);
@@ -65,6 +67,8 @@ module unit_queue
     end
   end
   assign waiting_o       = valid_q && missing;
+  assign queued_o        = 8'(count_q) + 8'(valid_q);
+  assign inside_o        = 8'(flight_q);
   assign command_valid_o = valid_q && !missing && !nop_q && !halt_i && room_i && flight_q < 4'(FLIGHT);
   assign taken           = command_valid_o && command_ready_i;
   assign nop_done        = valid_q && !missing && nop_q && !halt_i && room_i && flight_q == '0;

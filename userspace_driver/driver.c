@@ -57,6 +57,24 @@ enum systole_status systole_driver_write_register(struct systole_driver *driver,
                           (uint16_t)(address >> 16), bytes, sizeof bytes);
 }
 
+enum systole_status systole_driver_peek(struct systole_driver *driver, uint32_t word, uint8_t *bytes,
+                                        bool *parity_wrong) {
+    uint64_t state = SYSTOLE_DEBUG_STATE_READING, value;
+    uint64_t end = driver_now_ms() + driver->options.silence_ms;
+    enum systole_status status = systole_driver_write_register(driver, SYSTOLE_REGISTER_DEBUG_ADDRESS, word);
+    while (status == SYSTOLE_OK && (state & SYSTOLE_DEBUG_STATE_READING) != 0) { // the memory may be busy for a while
+        status = driver_now_ms() <= end ? systole_driver_read_register(driver, SYSTOLE_REGISTER_DEBUG_STATE, &state)
+                                        : SYSTOLE_DEVICE_TIMEOUT;
+    }
+    *parity_wrong = (state & SYSTOLE_DEBUG_STATE_PARITY) != 0;
+    for (uint32_t at = 0; at < driver->target.columns && status == SYSTOLE_OK; at += 8) {
+        size_t size = driver->target.columns - at < 8 ? driver->target.columns - at : 8;
+        status = systole_driver_read_register(driver, SYSTOLE_REGISTER_DEBUG_DATA + at, &value);
+        memcpy(bytes + at, &value, status == SYSTOLE_OK ? size : 0);
+    }
+    return status;
+}
+
 bool systole_driver_resident(const struct systole_driver *driver, systole_loaded loaded) {
     return loaded < driver->loaded_count && driver->loaded[loaded].segment != NULL && driver->loaded[loaded].resident;
 }
@@ -381,6 +399,7 @@ enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t 
                 driver_fail(driver, status, "", "the transport fails: %s", systole_status_name(status));
             }
             driver_advance(driver);
+            driver_debug_check(driver);
             driver_check_progress(driver);
         }
         if (driver->ready && driver->failure != SYSTOLE_OK) {

@@ -12,6 +12,21 @@ struct systole_driver;
 
 #define SYSTOLE_NO_REPLAY UINT32_MAX
 
+struct systole_segment;
+struct systole_request;
+// Who is asked about every run, in the thread that polls; may read and write registers and peek. With a debugger,
+// requests must not overlap, and none runs again by itself.
+struct systole_debugger {
+    // Before the doorbell: the debug registers are empty after each reset.
+    void (*launching)(void *context, struct systole_driver *driver, const struct systole_segment *segment,
+                      const struct systole_request *request);
+    // The device is still before a command (debug_state), or has failed (then `failure` says how, and after this call
+    // it is reset). What the call wrote to debug_control says how it goes on.
+    void (*stopped)(void *context, struct systole_driver *driver, const struct systole_segment *segment,
+                    const struct systole_request *request, const struct systole_diagnostic *failure);
+    void *context;
+};
+
 struct systole_driver_options {
     uint32_t silence_ms;    // longest silence of the device on any wait; 0: 10,000
     uint64_t cycle_margin;  // a run may take predicted_cycles * this; 0: 16
@@ -23,6 +38,7 @@ struct systole_driver_options {
     // next request claims it, waiting at most silence_ms inside systole_driver_poll, resets it and uploads its segment
     // anew.
     bool shared;
+    const struct systole_debugger *debugger; // borrowed; NULL: none
 };
 
 // Boot personality -> firmware by DFU -> re-enumeration -> application personality -> capabilities read and compared
@@ -102,6 +118,10 @@ bool systole_driver_is_released(const struct systole_driver *driver);
 
 enum systole_status systole_driver_read_register(struct systole_driver *driver, uint32_t address, uint64_t *value);
 enum systole_status systole_driver_write_register(struct systole_driver *driver, uint32_t address, uint64_t value);
+// A word of the scratchpad (the target's columns bytes) by the debug registers: in any state of the device, aside from
+// all frames, and with *parity_wrong in place of an error. Slow: some control transfers a word.
+enum systole_status systole_driver_peek(struct systole_driver *driver, uint32_t word, uint8_t *bytes,
+                                        bool *parity_wrong);
 // What went wrong behind the caller's back.
 struct systole_driver_statistics {
     uint64_t recoveries;              // the device was brought up again

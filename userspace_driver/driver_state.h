@@ -175,6 +175,11 @@ void driver_finish(struct systole_driver *driver, struct driver_request *request
                    const struct systole_diagnostic *diagnostic);
 bool driver_deliver(struct systole_driver *driver); // true: something was completed
 
+// debugging.c; all do nothing without a debugger
+void driver_debug_launching(struct systole_driver *driver, const struct driver_request *request);
+void driver_debug_check(struct systole_driver *driver);
+void driver_debug_failed(struct systole_driver *driver, const struct systole_diagnostic *failure);
+
 // recovery.c
 enum systole_status driver_bring_up(struct systole_driver *driver, bool firmware_again,
                                     struct systole_diagnostic *diagnostic);

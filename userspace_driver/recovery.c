@@ -215,7 +215,9 @@ void driver_handle_failure(struct systole_driver *driver) {
     struct driver_request *head = driver->first;
     struct systole_diagnostic diagnostic = driver->failure_diagnostic;
     enum systole_status status = driver->failure;
-    bool retry = may_retry(driver) && head != NULL && head->attempts++ < driver->options.replays;
+    driver_debug_failed(driver, &diagnostic);
+    bool retry = may_retry(driver) && head != NULL && driver->options.debugger == NULL &&
+                 head->attempts++ < driver->options.replays;
     driver->statistics.last_failure = status;
     driver->statistics.last_diagnostic = diagnostic;
     driver->spurious = 0;

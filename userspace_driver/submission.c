@@ -104,6 +104,7 @@ static bool launch(struct systole_driver *driver, struct driver_request *request
     request->request->retired_count = 0;
     driver->seen_cycles = 0;
     driver->progress_ms = driver->checked_ms = driver_now_ms();
+    driver_debug_launching(driver, request);
     return driver_expect_stores(driver, request) && driver_queue_launch(driver, &descriptor, request);
 }
 
@@ -223,7 +224,8 @@ void driver_advance(struct systole_driver *driver) {
             if (next != NULL && next->phase == DRIVER_QUEUED && !same) {
                 fine = queue_inputs(driver, next, false);
             }
-            if (fine && !head->reads_queued) {
+            // A frame that waits for the end of a run would stand before those of a debugger.
+            if (fine && !head->reads_queued && (driver->options.debugger == NULL || head->run_complete)) {
                 fine = queue_reads(driver, head);
             }
             if (fine && next != NULL && next->phase == DRIVER_QUEUED) {

@@ -70,9 +70,9 @@ Offset<fb::Segment> WriteSegment(FlatBufferBuilder &builder, const systole_segme
 
 void WriteProgram(FlatBufferBuilder &builder, const systole_program &program) {
     const systole_target &t = program.target;
-    auto target = fb::CreateTarget(builder, builder.CreateString(t.name), t.cores, t.rows, t.columns, t.taps,
-                                   t.scratchpad_bytes, t.banks, t.accumulators, t.weight_port_rows,
-                                   t.link_millibytes_per_cycle, t.link_latency_cycles, t.clock_hz);
+    auto target =
+        fb::CreateTarget(builder, builder.CreateString(t.name), t.cores, t.rows, t.columns, t.taps, t.scratchpad_bytes,
+                         t.banks, t.accumulators, t.weight_port_rows, t.link_millibytes_per_cycle, t.clock_hz);
     std::vector<Offset<fb::Segment>> segments;
     for (uint32_t i = 0; i < program.segment_count; i++) {
         segments.push_back(WriteSegment(builder, program.segments[i], t.columns));
@@ -196,7 +196,6 @@ systole_status Reader::ReadTarget(const fb::Target *from) {
     to->accumulators = from->accumulators();
     to->weight_port_rows = from->weight_port_rows();
     to->link_millibytes_per_cycle = from->link_millibytes_per_cycle();
-    to->link_latency_cycles = from->link_latency_cycles();
     to->clock_hz = from->clock_hz();
     systole_status status = CopyText(from->name(), to->name, sizeof to->name, "target's name");
     systole_diagnostic cause;

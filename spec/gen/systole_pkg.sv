@@ -105,8 +105,20 @@ package systole_pkg;
   parameter logic [11:0] REGISTER_RUN_CYCLES = 12'h068;
   parameter logic [11:0] REGISTER_PARITY_FLIP = 12'h070;
   parameter logic [11:0] REGISTER_FRAMES = 12'h078;
+  parameter logic [11:0] REGISTER_SCRATCH = 12'h080;
   parameter logic [11:0] REGISTER_COMMAND_TABLE = 12'h100;
   parameter logic [11:0] REGISTER_COUNTERS = 12'h200;
+  parameter logic [11:0] REGISTER_DEBUG_CONTROL = 12'h300;
+  parameter logic [11:0] REGISTER_DEBUG_STATE = 12'h308;
+  parameter logic [11:0] REGISTER_DEBUG_ADDRESS = 12'h310;
+  parameter logic [11:0] REGISTER_BREAKPOINT = 12'h320;
+  parameter logic [11:0] REGISTER_DEBUG_DATA = 12'h340;
+  parameter logic [11:0] REGISTER_UNIT_STATE = 12'h380;
+  parameter int unsigned COMMAND_TABLE_COUNT = 32;
+  parameter int unsigned COUNTERS_COUNT = 25;
+  parameter int unsigned BREAKPOINT_COUNT = 4;
+  parameter int unsigned DEBUG_DATA_COUNT = 8;
+  parameter int unsigned UNIT_STATE_COUNT = 5;
 
   typedef struct packed {
     logic [31:0] wait3;

@@ -211,27 +211,151 @@ const char *systole_error_text(uint32_t value) {
     }
 }
 
-const struct systole_register_description systole_registers[] = {
-    {"identity", 0x000, 1, "ro"},
-    {"target_id", 0x008, 1, "ro"},
-    {"array_shape", 0x010, 1, "ro"},
-    {"memory_shape", 0x018, 1, "ro"},
-    {"port_shape", 0x020, 1, "ro"},
-    {"control", 0x040, 1, "rw"},
-    {"status", 0x048, 1, "ro"},
-    {"error", 0x050, 1, "w1c"},
-    {"error_detail", 0x058, 1, "ro"},
-    {"cycle", 0x060, 1, "ro"},
-    {"run_cycles", 0x068, 1, "ro"},
-    {"parity_flip", 0x070, 1, "rw"},
-    {"frames", 0x078, 1, "ro"},
-    {"command_table", 0x100, 32, "rw"},
-    {"counters", 0x200, 25, "ro"},
+static const struct systole_register_field identity_bits[] = {
+    {"magic", 0, 32, SYSTOLE_ACCESS_RO},
+    {"interface", 32, 32, SYSTOLE_ACCESS_RO},
 };
-const uint32_t systole_register_count = 15;
+
+static const struct systole_register_field target_id_bits[] = {
+    {"crc", 0, 32, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field array_shape_bits[] = {
+    {"rows", 0, 16, SYSTOLE_ACCESS_RO},
+    {"columns", 16, 16, SYSTOLE_ACCESS_RO},
+    {"cores", 32, 16, SYSTOLE_ACCESS_RO},
+    {"taps", 48, 16, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field memory_shape_bits[] = {
+    {"scratchpad_bytes", 0, 32, SYSTOLE_ACCESS_RO},
+    {"banks", 32, 16, SYSTOLE_ACCESS_RO},
+    {"accumulators", 48, 16, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field port_shape_bits[] = {
+    {"weight_port_rows", 0, 16, SYSTOLE_ACCESS_RO},
+    {"link_millibytes_per_cycle", 16, 16, SYSTOLE_ACCESS_RO},
+    {"clock_hz", 32, 32, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field control_bits[] = {
+    {"start", 0, 1, SYSTOLE_ACCESS_RW},
+    {"soft_reset", 1, 1, SYSTOLE_ACCESS_W1},
+    {"interrupt_enable", 2, 1, SYSTOLE_ACCESS_RW},
+};
+
+static const struct systole_register_field status_bits[] = {
+    {"started", 0, 1, SYSTOLE_ACCESS_RO},
+    {"running", 1, 1, SYSTOLE_ACCESS_RO},
+    {"error", 2, 1, SYSTOLE_ACCESS_RO},
+    {"interrupt", 3, 1, SYSTOLE_ACCESS_RO},
+    {"token", 32, 32, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field error_bits[] = {
+    {"error", 0, 8, SYSTOLE_ACCESS_W1C},
+    {"unit", 8, 8, SYSTOLE_ACCESS_W1C},
+    {"core", 16, 8, SYSTOLE_ACCESS_W1C},
+    {"command", 32, 32, SYSTOLE_ACCESS_W1C},
+};
+
+static const struct systole_register_field error_detail_bits[] = {
+    {"detail", 0, 32, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field cycle_bits[] = {
+    {"value", 0, 64, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field run_cycles_bits[] = {
+    {"value", 0, 64, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field parity_flip_bits[] = {
+    {"word", 0, 32, SYSTOLE_ACCESS_RW},
+};
+
+static const struct systole_register_field frames_bits[] = {
+    {"count", 0, 32, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field scratch_bits[] = {
+    {"value", 0, 64, SYSTOLE_ACCESS_RW},
+};
+
+static const struct systole_register_field command_table_bits[] = {
+    {"value", 0, 64, SYSTOLE_ACCESS_RW},
+};
+
+static const struct systole_register_field counters_bits[] = {
+    {"value", 0, 64, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field debug_control_bits[] = {
+    {"hold", 0, 1, SYSTOLE_ACCESS_RW},
+    {"go", 1, 1, SYSTOLE_ACCESS_W1},
+};
+
+static const struct systole_register_field debug_state_bits[] = {
+    {"held", 0, 1, SYSTOLE_ACCESS_RO},
+    {"still", 1, 1, SYSTOLE_ACCESS_RO},
+    {"reading", 2, 1, SYSTOLE_ACCESS_RO},
+    {"parity", 3, 1, SYSTOLE_ACCESS_RO},
+    {"matched", 8, 4, SYSTOLE_ACCESS_RO},
+    {"command", 32, 32, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field debug_address_bits[] = {
+    {"word", 0, 32, SYSTOLE_ACCESS_RW},
+};
+
+static const struct systole_register_field breakpoint_bits[] = {
+    {"command", 0, 32, SYSTOLE_ACCESS_RW},
+    {"operator", 32, 16, SYSTOLE_ACCESS_RW},
+    {"on_command", 48, 1, SYSTOLE_ACCESS_RW},
+    {"on_operator", 49, 1, SYSTOLE_ACCESS_RW},
+};
+
+static const struct systole_register_field debug_data_bits[] = {
+    {"value", 0, 64, SYSTOLE_ACCESS_RO},
+};
+
+static const struct systole_register_field unit_state_bits[] = {
+    {"retired", 0, 24, SYSTOLE_ACCESS_RO},
+    {"queued", 24, 8, SYSTOLE_ACCESS_RO},
+    {"inside", 32, 8, SYSTOLE_ACCESS_RO},
+    {"waiting", 40, 1, SYSTOLE_ACCESS_RO},
+};
+
+const struct systole_register_description systole_registers[] = {
+    {"identity", 0x000, 1, SYSTOLE_ACCESS_RO, 0, 0, 0, identity_bits, 2},
+    {"target_id", 0x008, 1, SYSTOLE_ACCESS_RO, 0, 0, 0, target_id_bits, 1},
+    {"array_shape", 0x010, 1, SYSTOLE_ACCESS_RO, 0, 0, 0, array_shape_bits, 4},
+    {"memory_shape", 0x018, 1, SYSTOLE_ACCESS_RO, 0, 0, 0, memory_shape_bits, 3},
+    {"port_shape", 0x020, 1, SYSTOLE_ACCESS_RO, 0, 0, 0, port_shape_bits, 3},
+    {"control", 0x040, 1, SYSTOLE_ACCESS_RW, 0, 1, 0, control_bits, 3},
+    {"status", 0x048, 1, SYSTOLE_ACCESS_RO, 0, 0, 0, status_bits, 5},
+    {"error", 0x050, 1, SYSTOLE_ACCESS_W1C, 1, 0, 0, error_bits, 4},
+    {"error_detail", 0x058, 1, SYSTOLE_ACCESS_RO, 1, 0, 0, error_detail_bits, 1},
+    {"cycle", 0x060, 1, SYSTOLE_ACCESS_RO, 0, 0, 0, cycle_bits, 1},
+    {"run_cycles", 0x068, 1, SYSTOLE_ACCESS_RO, 1, 0, 0, run_cycles_bits, 1},
+    {"parity_flip", 0x070, 1, SYSTOLE_ACCESS_RW, 0, 1, 0, parity_flip_bits, 1},
+    {"frames", 0x078, 1, SYSTOLE_ACCESS_RO, 1, 0, 0, frames_bits, 1},
+    {"scratch", 0x080, 1, SYSTOLE_ACCESS_RW, 0, 1, 0, scratch_bits, 1},
+    {"command_table", 0x100, 32, SYSTOLE_ACCESS_RW, 0, 1, 0, command_table_bits, 1},
+    {"counters", 0x200, 25, SYSTOLE_ACCESS_RO, 1, 0, 0, counters_bits, 1},
+    {"debug_control", 0x300, 1, SYSTOLE_ACCESS_RW, 1, 0, 0, debug_control_bits, 2},
+    {"debug_state", 0x308, 1, SYSTOLE_ACCESS_RO, 1, 0, 0, debug_state_bits, 6},
+    {"debug_address", 0x310, 1, SYSTOLE_ACCESS_RW, 1, 0, 0, debug_address_bits, 1},
+    {"breakpoint", 0x320, 4, SYSTOLE_ACCESS_RW, 1, 0, 0, breakpoint_bits, 4},
+    {"debug_data", 0x340, 8, SYSTOLE_ACCESS_RO, 0, 0, 0, debug_data_bits, 1},
+    {"unit_state", 0x380, 5, SYSTOLE_ACCESS_RO, 1, 0, 0, unit_state_bits, 4},
+};
+const uint32_t systole_register_count = 22;
 
 const struct systole_target systole_presets[SYSTOLE_PRESETS] = {
-    {"systole16", 1, 16, 16, 3, 8388608, 16, 512, 4, 800, 500, 500000000},
-    {"systole32", 1, 32, 32, 6, 8388608, 16, 512, 4, 800, 500, 500000000},
-    {"systole64", 1, 64, 64, 9, 8388608, 16, 512, 4, 800, 500, 500000000},
+    {"systole16", 1, 16, 16, 3, 8388608, 16, 512, 4, 800, 500000000},
+    {"systole32", 1, 32, 32, 6, 8388608, 16, 512, 4, 800, 500000000},
+    {"systole64", 1, 64, 64, 9, 8388608, 16, 512, 4, 800, 500000000},
 };

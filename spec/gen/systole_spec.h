@@ -402,15 +402,43 @@ static_assert(offsetof(struct systole_firmware_header, reserved) == 20, "firmwar
 #define SYSTOLE_REGISTER_MEMORY_SHAPE 0x018u
 #define SYSTOLE_REGISTER_PORT_SHAPE 0x020u
 #define SYSTOLE_REGISTER_CONTROL 0x040u
+#define SYSTOLE_CONTROL_START (UINT64_C(1) << 0)
+#define SYSTOLE_CONTROL_SOFT_RESET (UINT64_C(1) << 1)
+#define SYSTOLE_CONTROL_INTERRUPT_ENABLE (UINT64_C(1) << 2)
 #define SYSTOLE_REGISTER_STATUS 0x048u
+#define SYSTOLE_STATUS_STARTED (UINT64_C(1) << 0)
+#define SYSTOLE_STATUS_RUNNING (UINT64_C(1) << 1)
+#define SYSTOLE_STATUS_ERROR (UINT64_C(1) << 2)
+#define SYSTOLE_STATUS_INTERRUPT (UINT64_C(1) << 3)
 #define SYSTOLE_REGISTER_ERROR 0x050u
 #define SYSTOLE_REGISTER_ERROR_DETAIL 0x058u
 #define SYSTOLE_REGISTER_CYCLE 0x060u
 #define SYSTOLE_REGISTER_RUN_CYCLES 0x068u
 #define SYSTOLE_REGISTER_PARITY_FLIP 0x070u
 #define SYSTOLE_REGISTER_FRAMES 0x078u
+#define SYSTOLE_REGISTER_SCRATCH 0x080u
 #define SYSTOLE_REGISTER_COMMAND_TABLE 0x100u
+#define SYSTOLE_COMMAND_TABLE_COUNT 32u
 #define SYSTOLE_REGISTER_COUNTERS 0x200u
+#define SYSTOLE_COUNTERS_COUNT 25u
+#define SYSTOLE_REGISTER_DEBUG_CONTROL 0x300u
+#define SYSTOLE_DEBUG_CONTROL_HOLD (UINT64_C(1) << 0)
+#define SYSTOLE_DEBUG_CONTROL_GO (UINT64_C(1) << 1)
+#define SYSTOLE_REGISTER_DEBUG_STATE 0x308u
+#define SYSTOLE_DEBUG_STATE_HELD (UINT64_C(1) << 0)
+#define SYSTOLE_DEBUG_STATE_STILL (UINT64_C(1) << 1)
+#define SYSTOLE_DEBUG_STATE_READING (UINT64_C(1) << 2)
+#define SYSTOLE_DEBUG_STATE_PARITY (UINT64_C(1) << 3)
+#define SYSTOLE_REGISTER_DEBUG_ADDRESS 0x310u
+#define SYSTOLE_REGISTER_BREAKPOINT 0x320u
+#define SYSTOLE_BREAKPOINT_COUNT 4u
+#define SYSTOLE_BREAKPOINT_ON_COMMAND (UINT64_C(1) << 48)
+#define SYSTOLE_BREAKPOINT_ON_OPERATOR (UINT64_C(1) << 49)
+#define SYSTOLE_REGISTER_DEBUG_DATA 0x340u
+#define SYSTOLE_DEBUG_DATA_COUNT 8u
+#define SYSTOLE_REGISTER_UNIT_STATE 0x380u
+#define SYSTOLE_UNIT_STATE_COUNT 5u
+#define SYSTOLE_UNIT_STATE_WAITING (UINT64_C(1) << 40)
 
 // Cycles of the common cycle model.
 #define SYSTOLE_TIMING_FETCH_OVERHEAD 2u // fetch: cycles a command beside the words it reads
@@ -455,11 +483,29 @@ struct systole_opcode_description {
     uint8_t format;
 };
 
+enum systole_register_access {
+    SYSTOLE_ACCESS_RO,
+    SYSTOLE_ACCESS_RW,
+    SYSTOLE_ACCESS_W1C, // any write clears the register
+    SYSTOLE_ACCESS_W1,  // of a field: a one does something and reads 0
+};
+
+struct systole_register_field {
+    const char *name;
+    uint8_t low, width; // bits
+    uint8_t access;
+};
+
 struct systole_register_description {
     const char *name;
     uint32_t offset;
     uint32_t count;
-    const char *access;
+    uint8_t access;
+    uint8_t has_reset; // the accelerator's reset leaves `reset` in it
+    uint8_t is_kept;   // the reset leaves it as it is; neither: a function of the target or of time
+    uint64_t reset;
+    const struct systole_register_field *fields;
+    uint32_t field_count;
 };
 
 // The parameters of a target in the order that defines its id.
@@ -474,7 +520,6 @@ struct systole_target {
     uint32_t accumulators;
     uint32_t weight_port_rows;
     uint32_t link_millibytes_per_cycle;
-    uint32_t link_latency_cycles;
     uint32_t clock_hz;
 };
 

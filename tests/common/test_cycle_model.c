@@ -40,7 +40,7 @@ START_TEST(conv_is_its_walk) {
     for (uint32_t seed = 1; seed <= 40; seed++) {
         struct random_program program;
         const struct systole_target *target = &systole_presets[seed % SYSTOLE_PRESETS];
-        ck_assert(random_program_make(&program, target, seed, 60, false));
+        ck_assert(random_program_make(&program, target, seed, 60, false, RANDOM_PROGRAM_ALL_UNITS));
         for (uint32_t i = 0; i < program.count; i++) {
             struct systole_command_cycles cycles = systole_command_cycles(target, &program.commands[i]);
             ck_assert_uint_ge(cycles.latency, cycles.occupancy);
@@ -113,7 +113,7 @@ START_TEST(closed_forms_are_lower_bounds) {
     for (uint32_t seed = 1; seed <= 40; seed++) {
         struct random_program program;
         const struct systole_target *target = &systole_presets[seed % SYSTOLE_PRESETS];
-        ck_assert(random_program_make(&program, target, seed, 60, false));
+        ck_assert(random_program_make(&program, target, seed, 60, false, RANDOM_PROGRAM_ALL_UNITS));
         for (uint32_t i = 0; i < program.count; i++) {
             struct systole_command alone = program.commands[i];
             alone.header.wait0 = alone.header.wait1 = alone.header.wait2 = alone.header.wait3 = 0;
@@ -182,7 +182,7 @@ END_TEST
 START_TEST(schedules_are_legal) {
     struct random_program program;
     const struct systole_target *target = &systole_presets[_i % (int)SYSTOLE_PRESETS];
-    ck_assert(random_program_make(&program, target, 500 + (uint32_t)_i, 120, _i % 2 == 0));
+    ck_assert(random_program_make(&program, target, 500 + (uint32_t)_i, 120, _i % 2 == 0, RANDOM_PROGRAM_ALL_UNITS));
     uint64_t *start = calloc(program.count, sizeof *start), *end = calloc(program.count, sizeof *end), last = 0;
     uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS];
     uint64_t total = systole_schedule_cycles(target, program.commands, program.count, start, end, counters);

@@ -69,7 +69,6 @@ static struct systole_target any_target(uint32_t *random) {
     uint32_t bytes = 2048u << testing_range(random, 0, 7);
     target.scratchpad_bytes = (bytes / row + 1) * row;
     target.link_millibytes_per_cycle = (uint32_t)testing_range(random, 100, 5000);
-    target.link_latency_cycles = (uint32_t)testing_range(random, 0, 800);
     return target;
 }
 
@@ -110,10 +109,9 @@ static void report(const struct trial *trial, const char *where, const char *tex
     bool written = file != NULL && fwrite(trial->bytes, 1, trial->size, file) == trial->size;
     written = file != NULL && fclose(file) == 0 && written;
     printf("seed %u, %s, %s\n    target %s: rows %u, taps %u, banks %u, weight_port_rows %u, accumulators %u, "
-           "scratchpad_bytes %u, link %u/%u\n    model %s\n",
+           "scratchpad_bytes %u, link %u\n    model %s\n",
            trial->seed, where, text, t->name, t->rows, t->taps, t->banks, t->weight_port_rows, t->accumulators,
-           t->scratchpad_bytes, t->link_millibytes_per_cycle, t->link_latency_cycles,
-           written ? path : "could not be written");
+           t->scratchpad_bytes, t->link_millibytes_per_cycle, written ? path : "could not be written");
     (void)fflush(stdout);
     tally.mismatches++;
 }

@@ -43,7 +43,6 @@ enum usbfs_step_kind { // each: file:1 behind the kind
 static inline struct systole_target steps_target(void) {
     struct systole_target target = systole_presets[0];
     target.scratchpad_bytes = 1u << 17;
-    target.link_latency_cycles = 10;
     return target;
 }
 

@@ -177,7 +177,7 @@ static void write_frames(void) {
     for (uint32_t seed = 0; seed < 16; seed++) {
         struct random_program program;
         char name[32];
-        if (!random_program_make(&program, &target, seed, 2 + seed % 5, false)) {
+        if (!random_program_make(&program, &target, seed, 2 + seed % 5, false, RANDOM_PROGRAM_ALL_UNITS)) {
             continue; // its maps are larger than this target
         }
         steps_size = 0;

@@ -36,7 +36,6 @@ static void bench_open(struct bench *bench, uint32_t seed) {
                                             .accumulators = 512,
                                             .weight_port_rows = 1u << testing_range(&bench->random, 0, 2),
                                             .link_millibytes_per_cycle = 800,
-                                            .link_latency_cycles = 500,
                                             .clock_hz = 500000000};
     bench->windows[SYSTOLE_REGION_INPUT] = (struct systole_region_window){input_base, 1408};
     bench->windows[SYSTOLE_REGION_ACTIVATIONS] = (struct systole_region_window){input2_base, 1408};

@@ -504,7 +504,7 @@ static uint8_t *run_random(uint32_t preset, uint64_t order, uint32_t seed, bool 
     struct lockstep lockstep;
     open_model(preset, order);
     frames_start(device);
-    ck_assert(random_program_make(&program, target, seed, 60, true));
+    ck_assert(random_program_make(&program, target, seed, 60, true, RANDOM_PROGRAM_ALL_UNITS));
     for (uint32_t i = 0; drop_tokens && i < program.count; i++) {
         struct systole_command_header *header = &program.commands[i].header;
         header->wait0 = header->wait1 = header->wait2 = header->wait3 = 0;
@@ -561,7 +561,7 @@ START_TEST(cycles_as_predicted) {
     struct random_program program;
     open_model((uint32_t)_i % SYSTOLE_PRESETS, 0);
     frames_start(device);
-    ck_assert(random_program_make(&program, target, 100 + (uint32_t)_i, 50, true));
+    ck_assert(random_program_make(&program, target, 100 + (uint32_t)_i, 50, true, RANDOM_PROGRAM_ALL_UNITS));
     uint32_t columns = target->columns;
     for (uint32_t i = 0; i < program.count; i++) { // transfers become nops of their unit
         struct systole_command *command = &program.commands[i];

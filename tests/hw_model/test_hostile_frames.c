@@ -361,7 +361,8 @@ START_TEST(spoiled_programs) {
     }
     for (uint32_t round = 0; round < 6; round++) {
         struct random_program program;
-        ck_assert(random_program_make(&program, target, testing_random(&random) | 1, 20, false));
+        ck_assert(
+            random_program_make(&program, target, testing_random(&random) | 1, 20, false, RANDOM_PROGRAM_ALL_UNITS));
         uint32_t columns = target->columns, words = systole_target_words(target);
         uint8_t *commands = program.image + (size_t)program.launch.regions[0].base * columns;
         for (int32_t i = testing_range(&random, 0, 3); i > 0; i--) {

@@ -20,7 +20,7 @@ static void run_seed(const struct systole_target *target, struct systole_acceler
     struct random_program program;
     struct lockstep lockstep;
     bool is_strict = seed % 3 != 0;
-    ck_assert(random_program_make(&program, target, seed, COMMANDS, is_strict));
+    ck_assert(random_program_make(&program, target, seed, COMMANDS, is_strict, RANDOM_PROGRAM_ALL_UNITS));
     bool equal = lockstep_run(&lockstep, target, &program, accelerator, is_strict);
     if (getenv("SYSTOLE_LOCKSTEP_PRINT") != NULL) {
         printf("%s %s seed %u: %u commands, %lu cycles, %lu predicted\n", name, target->name, seed, program.count,

@@ -14,7 +14,7 @@ START_TEST(a_missing_model_is_explained) {
     struct systole_target target = systole_presets[0];
     struct systole_accelerator *accelerator = NULL;
     struct systole_diagnostic diagnostic;
-    target.link_latency_cycles = 12345; // nobody made this one
+    target.clock_hz = 12345; // nobody made this one
     snprintf(target.name, sizeof target.name, "odd.json");
     ck_assert_int_eq(systole_rtl_create(&target, &accelerator, &diagnostic), SYSTOLE_UNSUPPORTED);
     ck_assert_ptr_null(accelerator);
@@ -27,7 +27,7 @@ START_TEST(a_broken_model_is_named) {
     struct systole_accelerator *accelerator = NULL;
     struct systole_diagnostic diagnostic;
     char folder[] = "/tmp/systole_rtl_XXXXXX", path[128];
-    target.link_latency_cycles = 12346;
+    target.clock_hz = 12346;
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/systole_rtl_%08x.so", folder, systole_target_id(&target));
     FILE *file = fopen(path, "w");

@@ -70,7 +70,7 @@ struct Bench {
     uint32_t arriving_address = 0;
 
     Bench() {
-        m.halt_i = m.launch_i = m.read_grant_i = 0;
+        m.halt_i = m.launch_i = m.read_grant_i = m.hold_i = 0;
         for (uint32_t u = 0; u < 5; u++) {
             m.push_ready_i[u] = 1;
         }
@@ -132,6 +132,36 @@ struct Bench {
         rtl_cycle(m);
     }
 };
+
+// What a debugger holds stays at the check, whatever room there is; then it goes on as if nothing had been.
+void a_held_command_stays() {
+    Bench b;
+    for (int i = 0; i < 6; i++) {
+        b.program.push_back(nop((uint8_t)(i % 5)));
+        b.program.back().header.operator_index = (uint16_t)(100 + i);
+    }
+    b.m.hold_i = 1;
+    b.run(300);
+    CHECK_EQ(b.seen.size(), 0);
+    for (uint32_t i = 0; i < 6; i++) {
+        CHECK_EQ(b.m.check_valid_o, 1);
+        CHECK_EQ(b.m.check_index_o, i);
+        CHECK_EQ(b.m.check_operator_o, 100 + i);
+        b.m.hold_i = 0;
+        b.m.eval();
+        while (!b.m.passed_o) {
+            b.cycle();
+        }
+        b.cycle();
+        b.m.hold_i = 1;
+        for (int cycle = 0; cycle < 200; cycle++) {
+            b.cycle();
+        }
+        CHECK_EQ(b.seen.size(), i + 1);
+    }
+    CHECK_EQ(b.m.check_valid_o, 0);
+    CHECK_EQ(b.m.error_o, 0);
+}
 
 void arrive_relocated() {
     Bench b;
@@ -284,7 +314,8 @@ void extremes_pass() {
 } // namespace
 
 int main() {
-    return rtl_run("rtl/test_command_fetch", {{"arrive_relocated", arrive_relocated},
+    return rtl_run("rtl/test_command_fetch", {{"a_held_command_stays", a_held_command_stays},
+                                              {"arrive_relocated", arrive_relocated},
                                               {"regions_that_do_not_exist", regions_that_do_not_exist},
                                               {"refusals", refusals},
                                               {"extremes_pass", extremes_pass}});

@@ -9,7 +9,7 @@ namespace {
 struct Bench {
     Vregister_file m;
     Bench() {
-        m.register_write_i = m.register_read_i = m.launch_i = m.running_i = m.error_i = 0;
+        m.register_write_i = m.register_read_i = m.launch_i = m.running_i = m.still_i = m.error_i = 0;
         m.token_i = 0;
         for (uint32_t u = 0; u < 5; u++) {
             m.kind_i[u] = 4;
@@ -155,6 +155,30 @@ void counters() {
     }
 }
 
+void scratch_is_kept() {
+    Bench b;
+    b.write(0x080, 0x0123456789abcdefULL);
+    CHECK_EQ(b.read(0x080), 0x0123456789abcdefULL);
+    b.write(0x040, 2); // a soft reset
+    rtl_cycle(b.m);
+    CHECK_EQ(b.read(0x080), 0x0123456789abcdefULL);
+}
+
+// While a debugger holds the run nothing is counted.
+void a_still_run_does_not_count() {
+    Bench b;
+    b.m.launch_i = 1;
+    rtl_cycle(b.m);
+    b.m.launch_i = 0;
+    b.m.running_i = 1;
+    for (int cycle = 0; cycle < 20; cycle++) {
+        b.m.still_i = cycle % 4 != 0;
+        rtl_cycle(b.m);
+    }
+    b.m.running_i = 0;
+    CHECK_EQ(b.read(0x200 + 8 * 4), 5);
+}
+
 void parity_flip() {
     Bench b;
     b.write(0x070, 0x1234);
@@ -175,5 +199,7 @@ int main() {
                                               {"soft_reset_keeps_control", soft_reset_keeps_control},
                                               {"first_error_is_kept", first_error_is_kept},
                                               {"counters", counters},
+                                              {"scratch_is_kept", scratch_is_kept},
+                                              {"a_still_run_does_not_count", a_still_run_does_not_count},
                                               {"parity_flip", parity_flip}});
 }

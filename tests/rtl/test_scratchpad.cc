@@ -68,7 +68,7 @@ struct Bench {
         for (Read &r : reads) {
             *r.valid = 0;
         }
-        m.halt_i = m.flip_valid_i = 0;
+        m.halt_i = m.flip_valid_i = m.debug_read_valid_i = 0;
     }
     void put(uint32_t word, uint64_t value) {
         quiet();
@@ -172,9 +172,46 @@ void wrong_parity_names_client_and_word() {
     CHECK_EQ(b.m.parity_error_o, 0);
 }
 
+// The debug port: behind everyone else, raw, also when halted.
+void debug_reads_see_everything() {
+    Bench b;
+    b.put(77, 0xfeedfacecafebeefULL);
+    b.m.debug_read_valid_i = 1;
+    b.m.debug_read_address_i = 77;
+    Read &other = b.reads[0];
+    *other.valid = 1;
+    *other.address = 77; // the same bank: the debugger waits
+    b.m.eval();
+    CHECK_EQ(b.m.debug_read_grant_o, 0);
+    rtl_cycle(b.m);
+    *other.valid = 0;
+    b.m.eval();
+    CHECK_EQ(b.m.debug_read_grant_o, 1);
+    rtl_cycle(b.m);
+    CHECK_EQ(b.m.debug_read_data_o, 0xfeedfacecafebeefULL);
+    CHECK_EQ(b.m.debug_read_parity_o, 0);
+    b.quiet();
+    b.m.flip_valid_i = 1;
+    b.m.flip_address_i = 77;
+    rtl_cycle(b.m);
+    b.quiet();
+    b.m.halt_i = 1;
+    b.m.debug_read_valid_i = 1;
+    rtl_cycle(b.m);
+    CHECK_EQ(b.m.debug_read_data_o, 0xfeedfacecafebeefULL);
+    CHECK_EQ(b.m.debug_read_parity_o, 1);
+    CHECK_EQ(b.m.parity_error_o, 0); // which is no error
+    b.m.debug_read_address_i = kWords + 3;
+    rtl_cycle(b.m);
+    CHECK_EQ(b.m.debug_read_data_o, 0);
+    CHECK_EQ(b.m.debug_read_parity_o, 0);
+    b.quiet();
+}
+
 } // namespace
 
 int main() {
     return rtl_run("rtl/test_scratchpad", {{"arbitrates_and_keeps", arbitrates_and_keeps},
-                                           {"wrong_parity_names_client_and_word", wrong_parity_names_client_and_word}});
+                                           {"wrong_parity_names_client_and_word", wrong_parity_names_client_and_word},
+                                           {"debug_reads_see_everything", debug_reads_see_everything}});
 }

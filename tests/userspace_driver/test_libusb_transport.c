@@ -52,7 +52,7 @@ static void open_application(void) {
 
 // By index, place and serial number; alone until closed.
 static void open_by(void) {
-    static const char *const good[] = {NULL, "0", "1-1", "serial:f755aac3"};
+    static const char *const good[] = {NULL, "0", "1-1", "serial:271570ba"};
     static const char *const bad[] = {"1", "", "x", "1-2", "1-1.1", "2-1", "serial:", "serial:f755aac", "0x"};
     struct systole_diagnostic diagnostic = {"", "", ""};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {

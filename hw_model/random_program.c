@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "program/command_footprint.h"
-#include "testing.h"
 
 #define SLOTS 20u
 #define PARAMETER_WORDS 2048u
@@ -26,12 +25,21 @@ struct generator {
     uint32_t issued[SYSTOLE_UNITS];
     uint32_t random;
     bool is_strict;
+    uint32_t units;      // a bit each
     uint32_t slot_words; // a power of two
     int32_t extent;      // largest height and width of a map
 };
 
+static uint32_t next_random(uint32_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
 static int32_t pick(struct generator *g, int32_t low, int32_t high) {
-    return testing_range(&g->random, low, high);
+    uint64_t span = (uint64_t)((int64_t)high - low + 1);
+    return (int32_t)(low + (int64_t)(next_random(&g->random) % span));
 }
 
 static bool chance(struct generator *g, int32_t in) {
@@ -62,7 +70,7 @@ static void write_record(struct generator *g, uint32_t word, int32_t typical_shi
     uint8_t *record = g->program->image + (size_t)word * columns;
     for (uint32_t lane = 0; lane < columns && !chance(g, 12); lane++) {
         put_32(record + 4 * lane, (uint32_t)pick(g, -30000, 30000));
-        put_32(record + 4 * (columns + lane), 0x40000000u | testing_random(&g->random) >> 2);
+        put_32(record + 4 * (columns + lane), 0x40000000u | next_random(&g->random) >> 2);
         put_32(record + 4 * (2 * columns + lane), (uint32_t)(typical_shift + pick(g, -2, 2)));
     }
 }
@@ -117,7 +125,7 @@ static void shape_window(struct generator *g, struct systole_command *command, c
     w->clamp_min = (int16_t)pick(g, -128, -60);
     w->clamp_max = (int16_t)pick(g, 60, 255);
     w->output_shift = (int16_t)pick(g, -6, 1);
-    w->output_multiplier = (int32_t)(0x40000000u | testing_random(&g->random) >> 2);
+    w->output_multiplier = (int32_t)(0x40000000u | next_random(&g->random) >> 2);
 }
 
 static void make_packed(struct generator *g, struct systole_command *command) {
@@ -206,7 +214,7 @@ static void make_elementwise(struct generator *g, struct systole_command *comman
     struct systole_elementwise *e = &command->body.elementwise;
     command->header.opcode =
         (uint8_t)(chance(g, 3) ? SYSTOLE_OPCODE_ADD : pick(g, SYSTOLE_OPCODE_ADD, SYSTOLE_OPCODE_TABLE));
-    command->header.flags = (uint16_t)(testing_random(&g->random) & 7);
+    command->header.flags = (uint16_t)(next_random(&g->random) & 7);
     command->header.flags |= (uint16_t)(chance(g, 5) ? SYSTOLE_FLAG_INPUT_LANE_BROADCAST : 0);
     command->header.flags |= (uint16_t)(chance(g, 5) ? SYSTOLE_FLAG_INPUT2_LANE_BROADCAST : 0);
     uint32_t within, within2;
@@ -242,9 +250,9 @@ static void make_elementwise(struct generator *g, struct systole_command *comman
     e->clamp_min = (int16_t)pick(g, -128, -60);
     e->clamp_max = (int16_t)pick(g, 60, 255);
     e->left_shift = (uint16_t)(chance(g, 5) ? pick(g, 0, 24) : 20);
-    e->input_multiplier = (int32_t)(0x40000000u | testing_random(&g->random) >> 2);
-    e->input2_multiplier = (int32_t)(testing_random(&g->random) >> 1);
-    e->output_multiplier = (int32_t)(0x40000000u | testing_random(&g->random) >> 2);
+    e->input_multiplier = (int32_t)(0x40000000u | next_random(&g->random) >> 2);
+    e->input2_multiplier = (int32_t)(next_random(&g->random) >> 1);
+    e->output_multiplier = (int32_t)(0x40000000u | next_random(&g->random) >> 2);
     e->input_shift = (int16_t)(chance(g, 8) ? pick(g, -31, 30) : pick(g, -2, 0));
     e->input2_shift = (int16_t)pick(g, -2, 0);
     e->output_shift = (int16_t)(command->header.opcode == SYSTOLE_OPCODE_ADD ? pick(g, -20, -17) : pick(g, -2, 1));
@@ -301,7 +309,10 @@ static void add_command(struct generator *g) {
     struct systole_command command;
     memset(&command, 0, sizeof command);
     struct slot *output = pick_slot(g, NULL), *input = pick_slot(g, output), *input2 = pick_slot(g, output);
-    uint32_t unit = (uint32_t)pick(g, 0, SYSTOLE_UNITS - 1), needs[SYSTOLE_UNITS] = {0};
+    uint32_t unit, needs[SYSTOLE_UNITS] = {0};
+    do {
+        unit = (uint32_t)pick(g, 0, SYSTOLE_UNITS - 1);
+    } while ((g->units >> unit & 1) == 0);
     bool reads = unit != SYSTOLE_UNIT_LOAD, writes = unit != SYSTOLE_UNIT_STORE;
     command.header.unit = (uint8_t)unit;
     if (chance(g, 12)) {
@@ -376,14 +387,14 @@ static void lay_out(struct generator *g, uint32_t commands) {
 }
 
 bool random_program_make(struct random_program *program, const struct systole_target *target, uint32_t seed,
-                         uint32_t commands, bool is_strict) {
+                         uint32_t commands, bool is_strict, uint32_t units) {
     memset(program, 0, sizeof *program);
     struct generator g = {
-        .target = target, .program = program, .random = seed * 2654435761u | 1, .is_strict = is_strict};
+        .target = target, .program = program, .random = seed * 2654435761u | 1, .is_strict = is_strict, .units = units};
     g.slot_words = seed % 4 == 3 ? 512 : 128; // few large maps among the small ones
     g.extent = seed % 4 == 3 ? 40 : 9;
     for (int i = 0; i < 8; i++) {
-        testing_random(&g.random);
+        next_random(&g.random);
     }
     lay_out(&g, commands);
     size_t image_bytes = (size_t)program->image_words * target->columns;
@@ -399,10 +410,10 @@ bool random_program_make(struct random_program *program, const struct systole_ta
         return false;
     }
     for (size_t i = 0; i < image_bytes; i++) {
-        program->image[i] = (uint8_t)testing_random(&g.random);
+        program->image[i] = (uint8_t)next_random(&g.random);
     }
     for (size_t i = 0; i < (size_t)commands * 16 * target->columns; i++) {
-        program->stream[i] = (uint8_t)testing_random(&g.random);
+        program->stream[i] = (uint8_t)next_random(&g.random);
     }
     while (program->count < commands) {
         add_command(&g);

@@ -72,6 +72,28 @@ static size_t first_difference(const struct systole_tensor *tensor, const uint8_
     return SIZE_MAX;
 }
 
+// ": expected A, found B" of one element.
+static const char *both_values(const struct systole_tensor *tensor, const uint8_t *expected, const uint8_t *found,
+                               size_t element, char text[96]) {
+    const uint8_t *bytes[2] = {expected, found};
+    double values[2];
+    size_t size = systole_dtype_size(tensor->dtype);
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint8_t *at = bytes[i] + element * size;
+        int64_t wide = 0;
+        float real = 0;
+        memcpy(&wide, at, size < sizeof wide ? size : sizeof wide);
+        memcpy(&real, at, size < sizeof real ? size : sizeof real);
+        values[i] = tensor->dtype == SYSTOLE_FLOAT32 ? (double)real
+                    : tensor->dtype == SYSTOLE_INT8  ? (double)(int8_t)wide
+                    : tensor->dtype == SYSTOLE_INT16 ? (double)(int16_t)wide
+                    : tensor->dtype == SYSTOLE_INT32 ? (double)(int32_t)wide
+                                                     : (double)wide;
+    }
+    (void)snprintf(text, 96, "expected %.9g, found %.9g", values[0], values[1]);
+    return text;
+}
+
 // Hybrid kernels quantise activations as they come, each implementation in its own way: there is no result to be equal
 // to, and 30 dB of signal to noise is asked for.
 static const double hybrid_ratio_db = 30.0;
@@ -100,11 +122,13 @@ static enum systole_status compare_golden(const struct systole_graph *graph, uin
                                   "output %u (%s) of the %s agrees with the golden to %.1f dB, not to %.0f", output,
                                   tensor->name, who, ratio, hybrid_ratio_db);
     }
+    char values[96];
     size_t element = first_difference(tensor, golden, found, size);
-    return element == SIZE_MAX ? SYSTOLE_OK
-                               : systole_fail(diagnostic, SYSTOLE_MISMATCH, path, "",
-                                              "output %u (%s) of the %s differs from the golden at element %zu", output,
-                                              tensor->name, who, element);
+    return element == SIZE_MAX
+               ? SYSTOLE_OK
+               : systole_fail(diagnostic, SYSTOLE_MISMATCH, path, "",
+                              "output %u (%.40s) of the %s differs from the golden at element %zu: %s", output,
+                              tensor->name, who, element, both_values(tensor, golden, found, element, values));
 }
 
 static enum systole_status golden_outputs(struct systole_session *session, const char *who, const char *folder,
@@ -377,8 +401,10 @@ static enum systole_status compare_outputs(const struct cli_subject *subject, st
         const struct systole_tensor *tensor = &subject->graph.tensors[subject->graph.outputs[i]];
         size_t element = size == length ? first_difference(tensor, expected, found, size) : 0;
         if (element != SIZE_MAX) {
+            char values[96] = "the sizes differ";
             return systole_fail(diagnostic, SYSTOLE_MISMATCH, subject->graph.name, "",
-                                "output %u (%s) differs from the CPU's at element %zu", i, tensor->name, element);
+                                "output %u (%.40s) differs from the CPU's at element %zu: %s", i, tensor->name, element,
+                                size == length ? both_values(tensor, expected, found, element, values) : values);
         }
     }
     return SYSTOLE_OK;

@@ -3,13 +3,14 @@
 # Copyright The Systole authors
 """Remakes bench/cycles.tsv, or holds the present tree against it.
 
-    bench/cycles.py [--update] [--quick]
+    bench/cycles.py [--update] [--quick] [--predictions] [--only TEXT]
 
 Each conformance model that has a multiplication on the device, and each network of `systole zoo`, at every preset: cycles on RTL, cycles predicted, and beside
 them what Arm's Vela 3.10 estimates for Ethos-U55-256 (a facts table that comes with the models). A figure that is worse
 than the table's, or a prediction that is off by more than 3 % and 64 cycles, is an error. --quick measures RTL only where it takes
-a second (systole16, small models), and predicts the larger models on systole16 only."""
-import json, os, pathlib, subprocess, sys, tempfile
+a second (systole16, small models), and predicts the larger models on systole16 only. --only takes the models whose names
+contain TEXT; what the table has of others stays. As many are measured at once as there are processors."""
+import concurrent.futures, json, os, pathlib, subprocess, sys, tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SYSTOLE = os.environ.get("SYSTOLE", str(ROOT / "build/bin/systole"))
@@ -33,47 +34,56 @@ def peers():
     return {r[0]: r[5] for r in rows if r[1] == "ethos-u55-256"}
 
 
-def models(quick, folder):
+def models(quick, only, folder):
     """Names and files; the zoo's networks are written into the folder."""
     for path in sorted(SHARED.glob("models/*/model.tflite")):
-        yield path.parent.name, path
+        if only in path.parent.name:
+            yield path.parent.name, path
     listed = subprocess.run([SYSTOLE, "zoo"], capture_output=True, text=True, check=True).stdout.split("\n")
     names = [line.split()[0] for line in listed if line[:1].isalpha() and len(line.split()) > 2]
-    for name in (n for n in names if not quick or n in ("ds_cnn", "resnet8")):
+    for name in (n for n in names if only in "zoo/" + n and (not quick or n in ("ds_cnn", "resnet8"))):
         path = pathlib.Path(folder) / f"{name}.tflite"
         done = subprocess.run([SYSTOLE, "zoo", name, "-o", str(path)], capture_output=True)
         if done.returncode == 0:
             yield "zoo/" + name, path
 
 
-def measure(quick, folder):
-    rows, vela = {}, peers()
-    for name, path in models(quick, folder):
-        small = True
-        for preset in PRESETS:
-            if quick and not small:
-                break
-            arguments = [str(path), "--target", preset]
-            r = report("compile", *arguments)
-            if r is None or not any(o["placement"] == "device" and o["macs"] for o in r["operators"]):
-                continue
-            predicted, rtl = r["cycles"]["predicted"], ""
-            small = predicted < 100000
-            if not quick or (preset == "systole16" and small):
-                m = report("run", *arguments, "--device", "rtl")
-                rtl = m["cycles"]["total"] if m else "failed"
-            cpu = sum(o["placement"] == "cpu" for o in r["operators"])
-            rows[name, preset] = [rtl, predicted, vela.get(name, ""), str(r["resident"]).lower(), cpu]
+def measure_model(quick, name, path):
+    rows, vela, small = {}, peers(), True
+    for preset in PRESETS:
+        if quick and not small:
+            break
+        arguments = [str(path), "--target", preset]
+        r = report("compile", *arguments)
+        if r is None or not any(o["placement"] == "device" and o["macs"] for o in r["operators"]):
+            continue
+        predicted, rtl = r["cycles"]["predicted"], ""
+        small = predicted < 100000
+        if not quick or (preset == "systole16" and small):
+            m = report("run", *arguments, "--device", "rtl")
+            rtl = m["cycles"]["total"] if m else "failed"
+        cpu = sum(o["placement"] == "cpu" for o in r["operators"])
+        rows[name, preset] = [rtl, predicted, vela.get(name, ""), str(r["resident"]).lower(), cpu]
+    return rows
+
+
+def measure(quick, only, folder):
+    rows = {}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        pending = [pool.submit(measure_model, quick, *model) for model in models(quick, only, folder)]
+        for done in pending:
+            rows.update(done.result())
     return rows
 
 
 def main():
     quick, update = "--quick" in sys.argv, "--update" in sys.argv
+    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv[:-1] else ""
     if not (SHARED / "models").is_dir():
         print(f"skipped: no conformance models in {SHARED}")
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        rows, bad, checked = measure(quick, folder), 0, 0
+        rows, bad, checked = measure(quick, only, folder), 0, 0
     old = {}
     if TABLE.exists():
         lines = [l.split("\t") for l in TABLE.read_text().splitlines() if l[0] != "#"]
@@ -89,6 +99,9 @@ def main():
             bad += 1
             print(f"{model} on {preset}: predicted {predicted}, measured {rtl} ({100 * (predicted / rtl - 1):+.1f} %)")
     for key in old.keys() - rows.keys() if not quick else []:
+        if only not in key[0]:
+            rows[key] = [old[key][name] for name in HEAD[2:]]
+            continue
         bad += 1
         print(f"{key[0]} on {key[1]}: in the table, but cannot be measured")
     if update and not quick:

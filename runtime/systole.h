@@ -6,15 +6,16 @@
 //   systole_device_open("usb", NULL, &device, &diagnostic)
 //   systole_model_load_file(device, "model.tflite", &model, &diagnostic)
 //   systole_inference_create(model, &inference, &diagnostic)
-//   systole_inference_set_input(inference, 0, pixels, size)      systole_inference_set_output(inference, 0, scores,
-//   size) systole_inference_invoke(inference, &diagnostic)             as often as you like
+//   systole_inference_set_input(inference, 0, pixels, pixels_size)
+//   systole_inference_set_output(inference, 0, scores, scores_size)
+//   systole_inference_invoke(inference, &diagnostic) as often as you like
 //
 // Objects. A device makes models, a model makes inferences. Each keeps alive what it was made from: they may be freed
 // in any order, and a device really closes when the last of its models and inferences is gone. NULL may be freed.
 //
 // Threads. A device, its models and their inferences belong to one thread at a time (several take turns behind a lock
-// of theirs). Different devices share nothing, each may have its own thread. Nothing here starts a thread or takes a
-// signal.
+// of theirs). Different devices share nothing, each may have its own thread. Callbacks come in the thread that polls.
+// Threads of their own have only fast kernels (`threads`) and libusb, and those call nobody. Signals are left alone.
 //
 // Errors. What can fail returns a status; the text for a person goes to the diagnostic, which may be NULL. On failure
 // nothing was made, and pointers to results are NULL. status.h says what each status means and whether a retry is safe.
@@ -78,7 +79,7 @@ struct systole_device_options {
     size_t chunk_bytes;   // of the largest bulk transfer; 0: 256 KiB
 };
 
-// name: "cpu" (the reference kernels, in this process), "model" (the functional model of the device), "rtl" (its
+// name: "cpu" (kernels of the CPU, in this process), "model" (the functional model of the device), "rtl" (its
 // Verilog, Verilated; slow), "usb" (the first on USB), "usb:N" (by index), "usb:BUS-PORT" (by place: usb:1-1,
 // usb:2-1.4), "usb:serial:TEXT". All but cpu are brought up here: firmware, capabilities. A device on USB is this
 // handle's alone, unless `shared`: then several programs, or handles, that all open it so take turns. Each claims the

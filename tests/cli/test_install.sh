@@ -39,6 +39,10 @@ for digit in 2 7; do
     says $digit examples/hello.py "$model" "examples/digits/pictures/$digit.pgm"
 done
 holds "hello.py says what is wrong" sh -c "! examples/hello.py '$model' examples/digits/pictures/1.pgm gpu 2>'$work/told' && grep -q 'unknown device' '$work/told'"
+expect 0 "$SYSTOLE" compile "$model" -o "$work/small.systole"
+says 4 "$work/hello" "$work/small.systole" examples/digits/pictures/4.pgm model
+expect 0 "$SYSTOLE" compile "$model" --target systole32 -o "$work/large.systole"
+holds "a program for another target is refused" sh -c "'$work/hello' '$work/large.systole' examples/digits/pictures/4.pgm 2>'$work/told'; test \$? -eq 3 && grep -q 'device mismatch' '$work/told'"
 [ -n "$models" ] && expect 0 "$prefix/bin/systole" run "$model" --device rtl
 if "$SYSTOLE" serve fuse -- true >/dev/null 2>&1; then
     says 5 "$SYSTOLE" serve fuse -- "$work/hello" "$model" examples/digits/pictures/5.pgm usb

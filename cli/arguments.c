@@ -211,7 +211,7 @@ static bool parse_quantize(const struct cli_command *command, const char *name, 
     }
     if (strcmp(name, "input-scale") == 0) {
         bool good = parse_channels(value, arguments->input_scale, &arguments->input_scale_count) &&
-                    arguments->input_scale_count == 2 &&
+                    arguments->input_scale_count == 2 && arguments->input_scale[0] > 0 &&
                     arguments->input_scale[1] == trunc(arguments->input_scale[1]) &&
                     fabs(arguments->input_scale[1]) <= 128;
         if (!good) {

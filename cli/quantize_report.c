@@ -35,7 +35,7 @@ static void print_layer(const struct cli_quantized *quantized, const struct syst
     format_decibels(layer->snr, snr);
     format_decibels(layer->own_snr, own);
     format_decibels(layer->weight_snr, weights);
-    printf("  %4u  %-24.24s %8s %8s %8s  %.60s\n", layer->operator_index, systole_operator_name(op->code), snr, own,
+    printf("  %4u  %-28.28s %8s %8s %8s  %.60s\n", layer->operator_index, systole_operator_name(op->code), snr, own,
            weights, name != NULL ? name : "");
 }
 
@@ -106,7 +106,7 @@ void cli_print_quantized(const struct cli_quantized *quantized) {
                report->equalized, report->corrected);
     }
     printf("\nsignal-to-noise ratio against float32 in dB: of what came so far, of the layer alone, of its weights\n"
-           "  %4s  %-24s %8s %8s %8s  %s\n",
+           "  %4s  %-28s %8s %8s %8s  %s\n",
            "", "operator", "so far", "alone", "weights", "output");
     for (uint32_t i = 0; i < report->layer_count; i++) {
         print_layer(quantized, &report->layers[i]);
@@ -125,7 +125,7 @@ void cli_print_quantized(const struct cli_quantized *quantized) {
             const struct systole_left *left = &report->left[i];
             if ((uint32_t)left->kind == kind) {
                 printf("%s%s\n", any ? "" : "\noperators that ", any ? "" : left_texts[kind]);
-                printf("  %4u  %-24.24s %s\n", left->operator_index,
+                printf("  %4u  %-28.28s %s\n", left->operator_index,
                        systole_operator_name(quantized->result->operators[left->operator_index].code), left->reason);
                 any = true;
             }
@@ -207,7 +207,7 @@ void cli_print_decision(const char *path, const struct systole_graph *graph, con
     for (uint32_t i = 0; i < graph->operator_count; i++) {
         const char *reason = NULL;
         if (!systole_quantize_has_integer_form(graph, i, &reason)) {
-            printf("     %4u  %-24s %s\n", i, systole_operator_name(graph->operators[i].code), reason);
+            printf("     %4u  %-28s %s\n", i, systole_operator_name(graph->operators[i].code), reason);
         }
     }
     const char *mode = gpu ? "float16" : cpu && sets == 0 ? "dynamic-range" : "full-integer";

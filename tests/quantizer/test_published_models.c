@@ -238,5 +238,5 @@ int main(void) {
     tcase_set_timeout(models, 240);
     tcase_add_loop_test(models, like_the_twin, 0, MODELS);
     suite_add_tcase(suite, models);
-    return testing_run(suite, "published_models");
+    return testing_run(suite, "quantizer/test_published_models");
 }

@@ -111,12 +111,13 @@ $(BUILD)/gen/%_generated.h: %.fbs
 	$(SAY) '  FLATC $<'
 	$(AT)flatc --cpp --gen-mutable -o $(@D) $<
 
+OPTIMISE_LOOPS := -O3 -fno-trapping-math -fno-math-errno
 # Fast kernels are loops: optimised further, each set for its own instructions, which only it may use.
-$(BUILD)/obj/runtime/fast/%: OPTIMISE_MORE = -O3
+$(BUILD)/obj/runtime/fast/%: OPTIMISE_MORE = $(OPTIMISE_LOOPS)
 ifeq ($(shell uname -m),x86_64)
-$(BUILD)/obj/runtime/fast/micro_avx2.c.o: OPTIMISE_MORE = -O3 -mavx2 -mfma
+$(BUILD)/obj/runtime/fast/micro_avx2.c.o: OPTIMISE_MORE = $(OPTIMISE_LOOPS) -mavx2 -mfma
 $(BUILD)/obj/runtime/fast/micro_avx512.c.o: \
-  OPTIMISE_MORE = -O3 -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+  OPTIMISE_MORE = $(OPTIMISE_LOOPS) -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 endif
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
@@ -219,6 +220,17 @@ soak-threads: $(SOAK) $(BUILD)/tests/library/test_several_devices
 soak-address: $(SOAK)
 	$(SOAK) run $(SOAK_MODEL) model 2000 20 1 200
 # Throughput and time to ready through libusb on the FUSE bus.
+# The CPU runtime against XNNPACK, layer by layer; only this needs XNNPACK.
+BENCH_CPU_PACKAGES := libxnnpack-dev libpthreadpool-dev
+.PHONY: bench-cpu
+bench-cpu: deps
+	@$(call INSTALL_PACKAGES,$(BENCH_CPU_PACKAGES))
+	@$(MAKE) --no-print-directory $(BUILD)/bench/cpu
+	$(BUILD)/bench/cpu $(ROUNDS)
+$(BUILD)/bench/cpu: $(BUILD)/obj/bench/cpu.c.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) '  LINK $@'
+	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ -lXNNPACK $(LIBRARIES)
 .PHONY: bench-usb
 bench-usb: $(BUILD)/bench/usb
 	@echo "in process:"; $< client model

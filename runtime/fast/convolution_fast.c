@@ -23,6 +23,7 @@ struct dense {
     // Hybrid: quantised bytes and scales in scratch, by batch.
     size_t bytes_scratch, scales_scratch, batches, batch_size;
     bool is_asymmetric;
+    float *hybrid_columns; // scales of the weights, then bias
 };
 
 // One invocation, for what is called back.
@@ -31,7 +32,6 @@ struct invocation {
     const struct systole_kernel_call *call;
     const uint8_t *input; // bytes or floats; hybrid: the quantised bytes
     const struct systole_hybrid_scale *scales;
-    const float *bias;
     float *output;
 };
 
@@ -40,6 +40,7 @@ static void release(void *state) {
     systole_packed_rescale_free(&d->rescale);
     systole_matrix_free(&d->matrix);
     systole_convolution_parameters_free(&d->parameters);
+    free(d->hybrid_columns);
     free(d);
 }
 
@@ -67,9 +68,11 @@ static void copy_bytes(uint8_t *to, const uint8_t *from, size_t count) {
 static void copy_window(const struct systole_kernel_window *w, const uint8_t *map, int32_t origin_y, int32_t origin_x,
                         size_t element, uint8_t fill, uint8_t *row) {
     size_t pixel = (size_t)w->input_channels * element, line = (size_t)w->filter_width * pixel;
-    struct systole_tap_range y = systole_taps_inside(origin_y, w->filter_height, w->dilation_h, w->input_height);
-    struct systole_tap_range x = systole_taps_inside(origin_x, w->filter_width, w->dilation_w, w->input_width);
-    if (y.end - y.first != w->filter_height || x.end - x.first != w->filter_width) {
+    struct systole_tap_range y = {0, w->filter_height}, x = {0, w->filter_width};
+    if (origin_y < 0 || origin_x < 0 || (int64_t)origin_y + (w->filter_height - 1) * w->dilation_h >= w->input_height ||
+        (int64_t)origin_x + (w->filter_width - 1) * w->dilation_w >= w->input_width) {
+        y = systole_taps_inside(origin_y, w->filter_height, w->dilation_h, w->input_height);
+        x = systole_taps_inside(origin_x, w->filter_width, w->dilation_w, w->input_width);
         memset(row, fill, (size_t)w->filter_height * line);
     }
     for (int32_t ky = y.first; ky < y.end; ky++) {
@@ -95,23 +98,88 @@ static uint8_t fill_of(const struct invocation *v, size_t batch) {
                                       : (uint8_t)v->dense->parameters.input_zero_point;
 }
 
+// The same line of the windows of `count` neighbouring pixels. Short lines of common lengths, those of first layers,
+// are copied by moves of constant size.
+static void copy_lines(uint8_t *to, size_t to_step, const uint8_t *from, size_t from_step, size_t count, size_t bytes) {
+#define COPY_LINES(size)                                                                                               \
+    case (size):                                                                                                       \
+        for (size_t i = 0; i < count; i++) {                                                                           \
+            memcpy(to + i * to_step, from + i * from_step, (size));                                                    \
+        }                                                                                                              \
+        break;
+    switch (bytes) {
+        COPY_LINES(3)
+        COPY_LINES(4)
+        COPY_LINES(9)
+        COPY_LINES(12)
+        COPY_LINES(16)
+        COPY_LINES(36)
+    default:
+        for (size_t i = 0; i < count; i++) {
+            copy_bytes(to + i * to_step, from + i * from_step, bytes);
+        }
+    }
+#undef COPY_LINES
+}
+
+// Output columns whose windows lie inside the map from left to right: first <= x < end.
+static struct systole_tap_range columns_inside(const struct systole_kernel_window *w) {
+    int32_t first = (w->padding_left + w->stride_w - 1) / w->stride_w;
+    int64_t room = (int64_t)w->input_width - 1 - (int64_t)(w->filter_width - 1) * w->dilation_w + w->padding_left;
+    int32_t end = room < 0 ? 0 : (int32_t)(room / w->stride_w) + 1;
+    end = end < w->output_width ? end : w->output_width;
+    return (struct systole_tap_range){first, end > first ? end : first};
+}
+
 static void copy_windows(const struct invocation *v, size_t first, size_t count, uint8_t *rows, size_t stride,
                          size_t element) {
     const struct systole_kernel_window *w = &v->dense->window;
-    size_t area = (size_t)w->output_height * (size_t)w->output_width;
-    size_t map = (size_t)w->input_height * (size_t)w->input_width * (size_t)w->input_channels * element;
+    size_t area = (size_t)w->output_height * (size_t)w->output_width, pixel = (size_t)w->input_channels * element;
+    size_t line = (size_t)w->filter_width * pixel, map_size = (size_t)w->input_height * (size_t)w->input_width * pixel;
+    const struct systole_tap_range inside = columns_inside(w);
     size_t batch = first / area;
     int32_t y = (int32_t)(first % area / (size_t)w->output_width), x = (int32_t)(first % (size_t)w->output_width);
-    for (size_t i = 0; i < count; i++, rows += stride) {
-        copy_window(w, v->input + batch * map, y * w->stride_h - w->padding_top, x * w->stride_w - w->padding_left,
-                    element, fill_of(v, batch), rows);
-        if (++x == w->output_width) {
+    for (size_t i = 0; i < count;) {
+        const uint8_t *map = v->input + batch * map_size;
+        int32_t top = y * w->stride_h - w->padding_top, run = 1;
+        bool rows_inside = top >= 0 && (int64_t)top + (int64_t)(w->filter_height - 1) * w->dilation_h < w->input_height;
+        if (rows_inside && w->dilation_w == 1 && x >= inside.first && x < inside.end) {
+            run = (size_t)(inside.end - x) < count - i ? inside.end - x : (int32_t)(count - i);
+            size_t column = (size_t)(x * w->stride_w - w->padding_left);
+            for (int32_t ky = 0; ky < w->filter_height; ky++) {
+                const uint8_t *source =
+                    map + ((size_t)(top + ky * w->dilation_h) * (size_t)w->input_width + column) * pixel;
+                copy_lines(rows + (size_t)ky * line, stride, source, (size_t)w->stride_w * pixel, (size_t)run, line);
+            }
+        } else {
+            copy_window(w, map, top, x * w->stride_w - w->padding_left, element, fill_of(v, batch), rows);
+        }
+        i += (size_t)run;
+        rows += (size_t)run * stride;
+        x += run;
+        if (x == w->output_width) {
             x = 0;
             if (++y == w->output_height) {
                 y = 0;
                 batch++;
             }
         }
+    }
+}
+
+static void widen_rows(const struct invocation *v, size_t first, size_t count, uint8_t *room, size_t stride) {
+    const struct dense *d = v->dense;
+    size_t depth = d->matrix.depth;
+    bool is_signed = d->kind == HYBRID || systole_kernel_input(v->call, 0)->dtype == SYSTOLE_INT8;
+    int32_t zero_point = d->kind == HYBRID ? 0 : d->parameters.input_zero_point;
+    if (d->is_window) { // into the second half of each row, which is read before the first half's words reach it
+        copy_windows(v, first, count, room + stride - depth, stride, 1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *row = room + i * stride;
+        const uint8_t *bytes = d->is_window ? row + stride - depth : v->input + (first + i) * depth;
+        v->call->fast->micro->widen(bytes, depth, is_signed, zero_point, (int16_t *)(void *)row);
+        memset(row + 2 * depth, 0, stride - 2 * depth);
     }
 }
 
@@ -123,24 +191,6 @@ static const uint8_t *gather_floats(const void *owner, size_t first, size_t coun
     }
     copy_windows(v, first, count, room, *stride, sizeof(float));
     return room;
-}
-
-static void widen_rows(const struct invocation *v, size_t first, size_t count, uint8_t *room, size_t stride) {
-    const struct dense *d = v->dense;
-    size_t depth = d->matrix.depth;
-    bool is_signed = d->kind == HYBRID || systole_kernel_input(v->call, 0)->dtype == SYSTOLE_INT8;
-    int32_t zero_point = d->kind == HYBRID ? 0 : d->parameters.input_zero_point;
-    for (size_t i = 0; i < count; i++) {
-        uint8_t *row = room + i * stride;
-        const uint8_t *bytes = v->input + (first + i) * depth;
-        if (d->is_window) { // gathered into the row's second half, which the first half's words do not reach before it
-                            // is read
-            copy_windows(v, first + i, 1, row + stride - depth, 0, 1);
-            bytes = row + stride - depth;
-        }
-        v->call->fast->micro->widen(bytes, depth, is_signed, zero_point, (int16_t *)(void *)row);
-        memset(row + 2 * depth, 0, stride - 2 * depth);
-    }
 }
 
 static const uint8_t *gather_bytes(const void *owner, size_t first, size_t count, uint8_t *room, size_t *stride) {
@@ -168,16 +218,17 @@ static const uint8_t *gather_bytes(const void *owner, size_t first, size_t count
 static void finish_hybrid(const void *owner, const int32_t *sums, size_t row, uint32_t column, uint32_t count) {
     const struct invocation *v = owner;
     const struct dense *d = v->dense;
-    const struct systole_quantisation *q = &systole_kernel_input(v->call, 1)->quantisation;
-    const struct systole_hybrid_scale *s = &v->scales[row / (d->rows / d->batches)];
-    uint32_t zero_point = (uint32_t)(s->zero_point + (v->call->fast->micro->widened ? 0 : 128));
-    float *output = v->output + row * d->matrix.columns;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t n = column + i;
-        int32_t sum = (int32_t)((uint32_t)sums[i] - zero_point * (uint32_t)d->matrix.column_sums[n]);
-        float value = (float)sum * (s->scale * q->scale[q->count == 1 ? 0 : n]);
-        output[n] = systole_clamp_float(v->bias != NULL ? value + v->bias[n] : value, d->low, d->high);
-    }
+    const struct systole_microkernels *micro = v->call->fast->micro;
+    const struct systole_hybrid_scale *s = &v->scales[d->batches == d->rows ? row : row / (d->rows / d->batches)];
+    const struct systole_hybrid_row hybrid = {.count = count,
+                                              .zero_point = s->zero_point + (micro->widened ? 0 : 128),
+                                              .scale = s->scale,
+                                              .low = d->low,
+                                              .high = d->high,
+                                              .column_sums = d->matrix.column_sums + column,
+                                              .scales = d->hybrid_columns + column,
+                                              .bias = d->hybrid_columns + d->matrix.columns + column};
+    micro->finish(&hybrid, sums, v->output + row * d->matrix.columns + column);
 }
 
 static enum systole_status run(const struct systole_kernel_call *call, struct systole_diagnostic *diagnostic) {
@@ -189,13 +240,13 @@ static enum systole_status run(const struct systole_kernel_call *call, struct sy
                            .call = call,
                            .input = systole_kernel_input_bytes(call, 0),
                            .scales = scales,
-                           .bias = (const float *)(const void *)systole_kernel_input_bytes(call, 2),
                            .output = (float *)(void *)systole_kernel_output_bytes(call)};
     if (d->kind == HYBRID) {
         uint8_t *bytes = context->scratch + d->bytes_scratch;
         for (size_t b = 0; b < d->batches; b++) {
-            scales[b] = systole_hybrid_quantise((const float *)(const void *)v.input + b * d->batch_size, d->batch_size,
-                                                d->is_asymmetric, bytes + b * d->batch_size);
+            scales[b] =
+                systole_hybrid_quantise(context->micro, (const float *)(const void *)v.input + b * d->batch_size,
+                                        d->batch_size, d->is_asymmetric, bytes + b * d->batch_size);
         }
         v.input = bytes;
     }
@@ -278,10 +329,11 @@ static enum systole_status make_matrix(struct systole_kernel_call *call, struct 
     size_t used = 0;
     d->matrix_scratch = systole_matrix_scratch(context, &d->matrix, d->rows, &used);
     if (d->kind == HYBRID) {
+        status = systole_hybrid_columns_make(call, columns, &d->hybrid_columns, diagnostic);
         d->bytes_scratch = systole_fast_scratch(context, &used, d->batches * d->batch_size, 1);
         d->scales_scratch = systole_fast_scratch(context, &used, d->batches * sizeof(struct systole_hybrid_scale), 1);
     }
-    return SYSTOLE_OK;
+    return status;
 }
 
 static enum kind kind_of(const struct systole_kernel_call *call) {

@@ -28,12 +28,14 @@ struct depthwise {
     size_t columns;   // pointers a row is made of, in columns of filter_height; 0: a window each output
     size_t pointers, pointer_scratch, sums_scratch, spread_scratch, bytes_scratch, scales_scratch, outside_scratch;
     size_t batch_size;
+    float *hybrid_columns; // scales of the weights, then bias
 };
 
 static void release(void *state) {
     struct depthwise *d = state;
     systole_packed_rescale_free(&d->rescale);
     systole_convolution_parameters_free(&d->parameters);
+    free(d->hybrid_columns);
     free(d->outside);
     free(d->channel_sums);
     free(d->float_bias);
@@ -90,16 +92,18 @@ static void point_row(const struct invocation *v, const uint8_t *map, const uint
 
 static void finish_hybrid(const struct invocation *v, const int32_t *sums, size_t batch, float *output) {
     const struct depthwise *d = v->dense;
-    const struct systole_quantisation *q = &systole_kernel_input(v->call, 1)->quantisation;
-    const float *bias = (const float *)(const void *)systole_kernel_input_bytes(v->call, 2);
+    const struct systole_microkernels *micro = v->call->fast->micro;
     const struct systole_hybrid_scale *s = &v->scales[batch];
-    uint32_t zero_point = (uint32_t)(s->zero_point + (v->call->fast->micro->depthwise_widened ? 0 : 128));
-    for (int32_t x = 0; x < d->window.output_width; x++) {
-        for (size_t c = 0; c < d->channels; c++) {
-            int32_t sum = (int32_t)((uint32_t)*sums++ - zero_point * (uint32_t)d->channel_sums[c]);
-            float value = (float)sum * (s->scale * q->scale[q->count == 1 ? 0 : c]);
-            *output++ = systole_clamp_float(bias != NULL ? value + bias[c] : value, d->low, d->high);
-        }
+    const struct systole_hybrid_row row = {.count = d->channels,
+                                           .zero_point = s->zero_point + (micro->depthwise_widened ? 0 : 128),
+                                           .scale = s->scale,
+                                           .low = d->low,
+                                           .high = d->high,
+                                           .column_sums = d->channel_sums,
+                                           .scales = d->hybrid_columns,
+                                           .bias = d->hybrid_columns + d->channels};
+    for (size_t x = 0; x < (size_t)d->window.output_width; x++) {
+        micro->finish(&row, sums + x * d->channels, output + x * d->channels);
     }
 }
 
@@ -190,7 +194,8 @@ static void quantise_batches(const struct systole_kernel_call *call, const struc
                              struct systole_hybrid_scale *scales) {
     const float *input = (const float *)(const void *)systole_kernel_input_bytes(call, 0);
     for (size_t b = 0; b < (size_t)d->window.batches; b++) {
-        scales[b] = systole_hybrid_quantise(input + b * d->batch_size, d->batch_size, true, bytes + b * d->batch_size);
+        scales[b] = systole_hybrid_quantise(call->fast->micro, input + b * d->batch_size, d->batch_size, true,
+                                            bytes + b * d->batch_size);
         memset(call->fast->scratch + d->outside_scratch + b * d->channels, (uint8_t)scales[b].zero_point, d->channels);
     }
 }
@@ -340,6 +345,8 @@ static enum systole_status make_integer(struct systole_kernel_call *call, struct
                                     packed_input, d->kind == HYBRID ? NULL : bias, channel_of);
     if (d->kind == INTEGER) {
         status = systole_packed_rescale_make(call, p, channel_of, d->positions, largest, &d->rescale, diagnostic);
+    } else {
+        status = systole_hybrid_columns_make(call, d->channels, &d->hybrid_columns, diagnostic);
     }
 out:
     free(channel_of);

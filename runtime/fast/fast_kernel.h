@@ -63,7 +63,10 @@ struct systole_hybrid_scale {
     float scale;
     int32_t zero_point;
 };
-struct systole_hybrid_scale systole_hybrid_quantise(const float *values, size_t count, bool is_asymmetric,
-                                                    uint8_t *bytes);
+struct systole_hybrid_scale systole_hybrid_quantise(const struct systole_microkernels *micro, const float *values,
+                                                    size_t count, bool is_asymmetric, uint8_t *bytes);
+// Scales of the weights, one a column, then the bias; to be freed.
+enum systole_status systole_hybrid_columns_make(const struct systole_kernel_call *call, size_t columns,
+                                                float **scales_and_bias, struct systole_diagnostic *diagnostic);
 
 #endif

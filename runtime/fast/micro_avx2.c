@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// AVX2 with FMA. Products of unsigned by signed bytes saturate there, so operands are widened to int16 and vpmaddwd adds
-// two exact products to a 32-bit lane. A tile of integers is 4 rows by two vectors of 8 columns, one of floats 6 rows:
-// sums, weights, a broadcast operand and a product fit the 16 registers. Depthwise takes 16 channels and two taps at a
-// time; unpacking inside 128-bit lanes pairs them, which orders sums otherwise than channels, and packing undoes it.
+// AVX2 with FMA. Products of unsigned by signed bytes saturate there, so operands are widened to int16 and vpmaddwd
+// adds two exact products to a 32-bit lane. A tile of integers is 4 rows by two vectors of 8 columns, one of floats 6
+// rows: sums, weights, a broadcast operand and a product fit the 16 registers. Depthwise takes 16 channels and two taps
+// at a time; unpacking inside 128-bit lanes pairs them, which orders sums otherwise than channels, and packing undoes
+// it.
 #include "microkernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 #include <string.h>
+
+#include "hybrid_loops.h"
 
 #define ALWAYS static inline __attribute__((always_inline))
 
@@ -365,6 +368,9 @@ static const struct systole_microkernels table = {
     .gemm_float = gemm_float,
     .depthwise_float = depthwise_float,
     .add = add,
+    .range = hybrid_range,
+    .quantise = hybrid_quantise,
+    .finish = hybrid_finish,
 };
 const struct systole_microkernels *const systole_microkernels_avx2 = &table;
 #else

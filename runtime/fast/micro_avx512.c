@@ -12,6 +12,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "hybrid_loops.h"
+
 #define ALWAYS static inline __attribute__((always_inline))
 
 static __mmask16 first16(uint32_t count) {
@@ -52,38 +54,7 @@ ALWAYS __m512i apply_rescale(const struct rescale *s, __m512i sum) {
     return _mm512_srav_epi32(_mm512_sub_epi32(high, _mm512_srlv_epi32(sum, s->sign)), s->right);
 }
 
-ALWAYS void gemm_tile(const struct systole_gemm_tile *t, const int rows, const int vectors) {
-    __m512i sums[8][3];
-    const uint8_t *operand[8];
-    const __m512i flip = _mm512_set1_epi8((char)t->flip);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-        operand[r] = t->rows + (size_t)r * t->row_stride;
-        __m512i term = _mm512_set1_epi32(t->row_terms != NULL ? t->row_terms[r] : 0);
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            sums[r][v] = _mm512_add_epi32(_mm512_loadu_si512(t->bias + 16 * v), term);
-        }
-    }
-    const uint8_t *weights = t->weights;
-    for (size_t k = 0; k < 4 * t->groups; k += 4) {
-        __m512i w[3];
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            w[v] = _mm512_loadu_si512(weights + 64 * v);
-        }
-        weights += 64 * vectors;
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            int32_t four;
-            memcpy(&four, operand[r] + k, sizeof four);
-            __m512i a = _mm512_xor_si512(_mm512_set1_epi32(four), flip);
-#pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++) {
-                sums[r][v] = add_products(sums[r][v], a, w[v]);
-            }
-        }
-    }
+ALWAYS void finish_tile(const struct systole_gemm_tile *t, __m512i sums[][3], const int rows, const int vectors) {
     const struct systole_requantiser *q = t->requantiser;
     if (q == NULL) {
 #pragma GCC unroll 3
@@ -119,6 +90,84 @@ ALWAYS void gemm_tile(const struct systole_gemm_tile *t, const int rows, const i
     }
 }
 
+ALWAYS void gemm_tile(const struct systole_gemm_tile *t, const int rows, const int vectors) {
+    __m512i sums[8][3];
+    const uint8_t *operand[8];
+    const __m512i flip = _mm512_set1_epi8((char)t->flip);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        operand[r] = t->rows + (size_t)r * t->row_stride;
+        __m512i term = _mm512_set1_epi32(t->row_terms != NULL ? t->row_terms[r] : 0);
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+            sums[r][v] = _mm512_add_epi32(_mm512_loadu_si512(t->bias + 16 * v), term);
+        }
+    }
+    const uint8_t *weights = t->weights;
+    for (size_t k = 0; k < 4 * t->groups; k += 4) {
+        __m512i w[3];
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+            w[v] = _mm512_loadu_si512(weights + 64 * v);
+        }
+        weights += 64 * vectors;
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, operand[r] + k, sizeof four);
+            __m512i a = _mm512_xor_si512(_mm512_set1_epi32(four), flip);
+#pragma GCC unroll 3
+            for (int v = 0; v < vectors; v++) {
+                sums[r][v] = add_products(sums[r][v], a, w[v]);
+            }
+        }
+    }
+    finish_tile(t, sums, rows, vectors);
+}
+
+// A single row (a fully connected layer of one batch) has few sums, which would wait for one another: four sets of
+// them.
+ALWAYS void gemm_row(const struct systole_gemm_tile *t, const int vectors) {
+    __m512i sums[4][3];
+    const __m512i flip = _mm512_set1_epi8((char)t->flip);
+    const __m512i term = _mm512_set1_epi32(t->row_terms != NULL ? t->row_terms[0] : 0);
+#pragma GCC unroll 3
+    for (int v = 0; v < vectors; v++) {
+        sums[0][v] = _mm512_add_epi32(_mm512_loadu_si512(t->bias + 16 * v), term);
+        sums[1][v] = sums[2][v] = sums[3][v] = _mm512_setzero_si512();
+    }
+    const uint8_t *weights = t->weights, *operand = t->rows;
+    size_t k = 0;
+    for (; k + 4 <= t->groups; k += 4) {
+#pragma GCC unroll 4
+        for (int s = 0; s < 4; s++, operand += 4) {
+            int32_t four;
+            memcpy(&four, operand, sizeof four);
+            __m512i a = _mm512_xor_si512(_mm512_set1_epi32(four), flip);
+#pragma GCC unroll 3
+            for (int v = 0; v < vectors; v++, weights += 64) {
+                sums[s][v] = add_products(sums[s][v], a, _mm512_loadu_si512(weights));
+            }
+        }
+    }
+    for (; k < t->groups; k++, operand += 4) {
+        int32_t four;
+        memcpy(&four, operand, sizeof four);
+        __m512i a = _mm512_xor_si512(_mm512_set1_epi32(four), flip);
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++, weights += 64) {
+            sums[0][v] = add_products(sums[0][v], a, _mm512_loadu_si512(weights));
+        }
+    }
+    __m512i row[1][3];
+#pragma GCC unroll 3
+    for (int v = 0; v < vectors; v++) {
+        row[0][v] =
+            _mm512_add_epi32(_mm512_add_epi32(sums[0][v], sums[1][v]), _mm512_add_epi32(sums[2][v], sums[3][v]));
+    }
+    finish_tile(t, row, 1, vectors);
+}
+
 #define GEMM_CASE(r, v)                                                                                                \
     case (r)*4 + (v):                                                                                                  \
         gemm_tile(t, r, v);                                                                                            \
@@ -126,7 +175,15 @@ ALWAYS void gemm_tile(const struct systole_gemm_tile *t, const int rows, const i
 #define GEMM_ROWS(r) GEMM_CASE(r, 1) GEMM_CASE(r, 2) GEMM_CASE(r, 3)
 static void gemm(const struct systole_gemm_tile *t) {
     switch (t->row_count * 4 + t->vectors) {
-        GEMM_ROWS(1)
+    case 1 * 4 + 1:
+        gemm_row(t, 1);
+        break;
+    case 1 * 4 + 2:
+        gemm_row(t, 2);
+        break;
+    case 1 * 4 + 3:
+        gemm_row(t, 3);
+        break;
         GEMM_ROWS(2)
         GEMM_ROWS(3)
         GEMM_ROWS(4)
@@ -426,6 +483,9 @@ static const struct systole_microkernels table = {
     .gemm_float = gemm_float,
     .depthwise_float = depthwise_float,
     .add = add,
+    .range = hybrid_range,
+    .quantise = hybrid_quantise,
+    .finish = hybrid_finish,
 };
 const struct systole_microkernels *const systole_microkernels_avx512 = &table;
 #else

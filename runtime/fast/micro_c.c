@@ -5,6 +5,7 @@
 #include "microkernels.h"
 
 #include "fixed_point.h"
+#include "hybrid_loops.h"
 
 #include <string.h>
 
@@ -161,5 +162,8 @@ static const struct systole_microkernels table = {
     .gemm_float = gemm_float,
     .depthwise_float = depthwise_float,
     .add = add,
+    .range = hybrid_range,
+    .quantise = hybrid_quantise,
+    .finish = hybrid_finish,
 };
 const struct systole_microkernels *const systole_microkernels_c = &table;

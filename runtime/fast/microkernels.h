@@ -96,6 +96,15 @@ struct systole_add_row {
     bool is_signed;
 };
 
+// A hybrid operator's sums to floats: (sum - zero_point * column sum) * (scale * scales[i]) + bias, clamped.
+struct systole_hybrid_row {
+    size_t count;
+    int32_t zero_point;
+    float scale, low, high;
+    const int32_t *column_sums;
+    const float *scales, *bias; // one a column; no bias: -0, which changes no value
+};
+
 struct systole_microkernels {
     const char *name;
     uint32_t lanes; // between even and odd halves of `nudge`; 1: one after the other
@@ -112,6 +121,11 @@ struct systole_microkernels {
     void (*gemm_float)(const struct systole_float_tile *tile);
     void (*depthwise_float)(const struct systole_float_depthwise_row *row);
     void (*add)(const struct systole_add_row *row);
+    void (*range)(const float *values, size_t count, float *smallest, float *largest); // and 0
+    // round(zero_point + values * inverse) from `low` to 127
+    void (*quantise)(const float *restrict values, size_t count, float zero_point, float inverse, float low,
+                     uint8_t *restrict bytes);
+    void (*finish)(const struct systole_hybrid_row *restrict row, const int32_t *restrict sums, float *restrict output);
 };
 
 // NULL where the compiler was not told of the instruction set.

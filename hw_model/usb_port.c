@@ -25,7 +25,7 @@ struct systole_port_transfer *systole_port_transfer_create(uint64_t id, uint8_t 
         memcpy(transfer->setup, setup, sizeof transfer->setup);
         room = length > size ? length : size;
     }
-    transfer->buffer = calloc(1, room + 1);
+    transfer->buffer = setup != NULL ? calloc(1, room + 1) : malloc(room + 1);
     if (transfer->buffer == NULL) {
         free(transfer);
         return NULL;
@@ -151,8 +151,7 @@ static void notice_change(struct systole_usb_port *port) {
     }
 }
 
-// Moves what can be moved; true: something was completed.
-static bool move(struct systole_usb_port *port) {
+bool systole_usb_port_move(struct systole_usb_port *port) {
     bool completed = false;
     uint32_t blocked = 0; // endpoints whose oldest transfer waits: OUT in the low half, IN in the high one
     struct systole_port_transfer **at = &port->waiting;
@@ -187,11 +186,11 @@ static int64_t now_ns(void) {
 
 bool systole_usb_port_run(struct systole_usb_port *port) {
     int64_t end = now_ns() + TURN_NS;
-    bool completed = move(port);
+    bool completed = systole_usb_port_move(port);
     bool busy = completed;
     while (!completed && now_ns() < end && systole_usb_device_run(port->device)) {
         busy = true;
-        completed = move(port);
+        completed = systole_usb_port_move(port);
     }
     return busy;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // A device at a port whose host is somewhere else: transfers wait here, each endpoint's in the order of submission,
-// until the device has moved them. The servers that speak a protocol of USB over a network stand on this.
+// until the device has moved them. The servers that speak a protocol of USB over a network stand on this, and the
+// virtual usbfs.
 #ifndef SYSTOLE_USB_PORT_H
 #define SYSTOLE_USB_PORT_H
 
@@ -28,6 +29,7 @@ struct systole_port_transfer {
     uint8_t endpoint;                   // bit 7: towards the host; number 0: a control transfer
     uint8_t setup[8];                   // of a control transfer
     uint32_t flags;                     // the user's
+    void *context;                      // the user's
     uint8_t *buffer;                    // size bytes; a control transfer's has room for wLength at least
     size_t size, moved;
 };
@@ -49,7 +51,8 @@ struct systole_usb_port {
     uint32_t waiting_count;
 };
 
-// NULL: no memory. The buffer is `size` zeros, and wLength's if that is more.
+// NULL: no memory. setup NULL: not a control transfer, and the buffer's bytes have no value yet; else the buffer is
+// zeros, wLength of them if that is more than size.
 struct systole_port_transfer *systole_port_transfer_create(uint64_t id, uint8_t endpoint, const uint8_t setup[8],
                                                            size_t size);
 void systole_port_transfer_free(struct systole_port_transfer *transfer);
@@ -61,6 +64,8 @@ void systole_usb_port_leave(struct systole_usb_port *port); // completes what wa
 bool systole_usb_port_submit(struct systole_usb_port *port, struct systole_port_transfer *transfer);
 bool systole_usb_port_cancel(struct systole_usb_port *port, uint64_t id); // false: no such transfer waits
 void systole_usb_port_reset(struct systole_usb_port *port);               // what waits is completed as GONE
+// Moves what can be moved without letting the device work; true: something was completed.
+bool systole_usb_port_move(struct systole_usb_port *port);
 // Lets transfers and device work until a transfer is complete, nothing is left to do or the turn is over; false: it
 // was idle.
 bool systole_usb_port_run(struct systole_usb_port *port);

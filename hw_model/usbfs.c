@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Transfers wait in one list in the order of their submission; of each endpoint only the oldest moves. Completed ones
-// wait in their file until they are reaped; only then is the result written into the client's memory, by way of the
+// Transfers wait at the device's port until the device has moved them. Completed ones wait in their file until they are
+// reaped; only then is the result written into the client's memory, by way of the
 // process that reaps, as the kernel does it.
 #include "usbfs.h"
 
@@ -13,9 +13,10 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 
+#include "usb_port.h"
+
 enum {
     SETUP_BYTES = 8,
-    LARGEST_TRANSFER = 64 << 20,
     LARGEST_QUEUE = 256 << 20, // bytes of all transfers that are not reaped
     INTERFACES = 8,
     DESCRIPTOR_BYTES = 1024,
@@ -29,14 +30,12 @@ enum {
     TO_ENDPOINT = 2,
 };
 
+// What became of a transfer. While it is on its way the transfer's context points here.
 struct urb {
     struct urb *next;
     struct systole_usbfs_file *file;
     uint64_t address; // in the client
-    uint8_t *buffer;
-    size_t size;              // of the buffer
-    size_t moved;             // of its data
-    size_t offset;            // where the data begin: behind the setup packet of a control transfer
+    struct systole_port_transfer *transfer;
     struct usbdevfs_urb user; // last: it ends with room for isochronous packets, of which there are none
 };
 
@@ -48,9 +47,8 @@ struct systole_usbfs_file {
 };
 
 struct systole_usbfs {
-    struct systole_usb_device *device;
+    struct systole_usb_port port;
     struct systole_usbfs_file *files;
-    struct urb *pending;
     size_t queued_bytes;
     const struct systole_usbfs_file *claims[INTERFACES];
     bool reenumerated;
@@ -75,7 +73,7 @@ static bool write_client(pid_t caller, uint64_t address, void *bytes, size_t siz
 // The interface of an endpoint, or whether an interface exists (endpoint 0); -1: no.
 static int find_in_descriptors(const struct systole_usbfs *usbfs, int interface, uint8_t endpoint) {
     uint8_t bytes[DESCRIPTOR_BYTES];
-    size_t size = systole_usb_descriptors(usbfs->device, bytes, sizeof bytes);
+    size_t size = systole_usb_descriptors(usbfs->port.device, bytes, sizeof bytes);
     int current = -1;
     for (size_t at = 0; at + 2 <= size && bytes[at] >= 2 && at + bytes[at] <= size; at += bytes[at]) {
         if (bytes[at + 1] == DESCRIPTOR_INTERFACE && bytes[at] >= 9) {
@@ -93,37 +91,58 @@ static int find_in_descriptors(const struct systole_usbfs *usbfs, int interface,
 
 // ---- Queues.
 
-static void append(struct urb **list, struct urb *urb) {
-    while (*list != NULL) {
-        list = &(*list)->next;
-    }
-    urb->next = NULL;
-    *list = urb;
-}
-
 static void free_urb(struct systole_usbfs *usbfs, struct urb *urb) {
-    usbfs->queued_bytes -= urb->size;
-    free(urb->buffer);
+    if (urb->transfer != NULL) {
+        usbfs->queued_bytes -= urb->transfer->size;
+    }
+    systole_port_transfer_free(urb->transfer);
     free(urb);
 }
 
-static void complete(struct urb *urb, int status) {
-    urb->user.status = status;
-    urb->user.actual_length = (int)urb->moved;
-    append(&urb->file->done, urb);
+static int status_of(const struct urb *urb, enum systole_port_result result) {
+    const struct systole_port_transfer *transfer = urb->transfer;
+    bool bulk = urb->user.type != USBDEVFS_URB_TYPE_CONTROL;
+    switch (result) {
+    case SYSTOLE_PORT_DONE:
+        return bulk && transfer->moved < transfer->size && (urb->user.flags & USBDEVFS_URB_SHORT_NOT_OK) != 0
+                   ? -EREMOTEIO
+                   : 0;
+    case SYSTOLE_PORT_STALL:
+        return -EPIPE;
+    case SYSTOLE_PORT_BABBLE:
+        return -EOVERFLOW;
+    case SYSTOLE_PORT_CANCELLED:
+        return -ENOENT;
+    case SYSTOLE_PORT_GONE:
+        break;
+    }
+    return -ESHUTDOWN;
 }
 
-// Ends every waiting transfer of a file (NULL: of all files).
-static void end_pending(struct systole_usbfs *usbfs, const struct systole_usbfs_file *file, int status) {
-    struct urb **at = &usbfs->pending;
+static void complete(void *context, struct systole_port_transfer *transfer, enum systole_port_result result) {
+    struct urb *urb = transfer->context;
+    struct urb **at = &urb->file->done;
+    (void)context;
+    urb->user.status = status_of(urb, result);
+    urb->user.actual_length = (int)transfer->moved;
+    urb->next = NULL;
     while (*at != NULL) {
-        struct urb *urb = *at;
-        if (file != NULL && urb->file != file) {
-            at = &urb->next;
-            continue;
+        at = &(*at)->next;
+    }
+    *at = urb;
+}
+
+// Ends the waiting transfers of a file (NULL: of all files) on an interface (-1: on all).
+static void cancel_waiting(struct systole_usbfs *usbfs, const struct systole_usbfs_file *file, int interface) {
+    struct systole_port_transfer *transfer = usbfs->port.waiting;
+    while (transfer != NULL) {
+        struct systole_port_transfer *next = transfer->next;
+        const struct urb *urb = transfer->context;
+        if ((file == NULL || urb->file == file) &&
+            (interface < 0 || find_in_descriptors(usbfs, -1, urb->user.endpoint) == interface)) {
+            (void)systole_usb_port_cancel(&usbfs->port, transfer->id);
         }
-        *at = urb->next;
-        complete(urb, status);
+        transfer = next;
     }
 }
 
@@ -135,24 +154,20 @@ static enum systole_usb_result standard_request(struct systole_usbfs *usbfs, uin
         recipient, request, (uint8_t)value, (uint8_t)(value >> 8), (uint8_t)index, (uint8_t)(index >> 8), 0, 0};
     uint8_t none = 0;
     size_t actual = 0;
-    return systole_usb_control(usbfs->device, setup, &none, &actual);
+    return systole_usb_control(usbfs->port.device, setup, &none, &actual);
 }
 
 // A device that became another one is gone for all who had it open.
-static void notice_reenumeration(struct systole_usbfs *usbfs) {
-    if (!systole_usb_device_reenumerates(usbfs->device)) {
-        return;
-    }
-    end_pending(usbfs, NULL, -ESHUTDOWN);
+static void device_changed(void *context) {
+    struct systole_usbfs *usbfs = context;
     for (struct systole_usbfs_file *file = usbfs->files; file != NULL; file = file->next) {
         file->connected = false;
     }
     memset(usbfs->claims, 0, sizeof usbfs->claims);
     usbfs->reenumerated = true;
-    if (!systole_usb_device_present(usbfs->device)) {
-        return; // and once more when it comes back
+    if (systole_usb_device_present(usbfs->port.device)) { // else once more when it comes back
+        (void)standard_request(usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
     }
-    (void)standard_request(usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
 }
 
 bool systole_usbfs_reenumerated(struct systole_usbfs *usbfs) {
@@ -164,7 +179,7 @@ bool systole_usbfs_reenumerated(struct systole_usbfs *usbfs) {
 struct systole_usbfs *systole_usbfs_create(struct systole_usb_device *device) {
     struct systole_usbfs *usbfs = calloc(1, sizeof *usbfs);
     if (usbfs != NULL) {
-        usbfs->device = device;
+        usbfs->port = (struct systole_usb_port){.device = device, .user = {complete, device_changed, usbfs}};
         (void)systole_usb_device_reenumerates(device); // what it was before it was plugged in here
         (void)standard_request(usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
     }
@@ -193,7 +208,7 @@ struct systole_usbfs_file *systole_usbfs_open(struct systole_usbfs *usbfs) {
 
 void systole_usbfs_close(struct systole_usbfs_file *file) {
     struct systole_usbfs *usbfs = file->usbfs;
-    end_pending(usbfs, file, -ENOENT);
+    cancel_waiting(usbfs, file, -1);
     while (file->done != NULL) {
         struct urb *urb = file->done;
         file->done = urb->next;
@@ -215,67 +230,8 @@ short systole_usbfs_events(const struct systole_usbfs_file *file) {
     return (short)(file->connected ? events : events | POLLERR | POLLHUP);
 }
 
-// ---- Moving bytes.
-
-// A control transfer: setup packet and room for wLength bytes. Returns the bytes moved or -errno; -EAGAIN: it does not
-// answer yet.
-static int control(struct systole_usbfs *usbfs, uint8_t *setup_and_data) {
-    size_t actual = 0;
-    enum systole_usb_result result =
-        systole_usb_control(usbfs->device, setup_and_data, setup_and_data + SETUP_BYTES, &actual);
-    return result == SYSTOLE_USB_DONE ? (int)actual : result == SYSTOLE_USB_NAK ? -EAGAIN : -EPIPE;
-}
-
-// One step of the oldest transfer of an endpoint; true: it is complete with *status.
-static bool step(struct systole_usbfs *usbfs, struct urb *urb, int *status) {
-    uint8_t *bytes = urb->buffer + urb->moved;
-    size_t left = urb->size - urb->moved;
-    size_t actual = 0;
-    bool short_packet = false;
-    bool in = (urb->user.endpoint & 0x80) != 0;
-    if (urb->user.type == USBDEVFS_URB_TYPE_CONTROL) {
-        int moved = control(usbfs, urb->buffer);
-        urb->moved = moved < 0 ? 0 : (size_t)moved;
-        *status = moved < 0 ? moved : 0;
-        return moved != -EAGAIN;
-    }
-    enum systole_usb_result result =
-        in ? systole_usb_in(usbfs->device, urb->user.endpoint, bytes, left, &actual, &short_packet)
-           : systole_usb_out(usbfs->device, urb->user.endpoint, bytes, left, &actual);
-    urb->moved += actual;
-    if (result == SYSTOLE_USB_STALL || result == SYSTOLE_USB_BABBLE) {
-        *status = result == SYSTOLE_USB_STALL ? -EPIPE : -EOVERFLOW;
-        return true;
-    }
-    if (result == SYSTOLE_USB_NAK || !(short_packet || urb->moved == urb->size)) {
-        return false;
-    }
-    bool too_short = urb->moved < urb->size && (urb->user.flags & USBDEVFS_URB_SHORT_NOT_OK) != 0;
-    *status = too_short ? -EREMOTEIO : 0;
-    return true;
-}
-
 bool systole_usbfs_move(struct systole_usbfs *usbfs) {
-    bool completed = false;
-    uint32_t blocked = 0; // endpoints whose oldest transfer waits: OUT in the low half, IN in the high one
-    struct urb **at = &usbfs->pending;
-    while (*at != NULL) {
-        struct urb *urb = *at;
-        uint32_t endpoint = 1u << ((urb->user.endpoint & 15u) + ((urb->user.endpoint & 0x80u) != 0 ? 16 : 0));
-        size_t before = urb->moved;
-        int status = 0;
-        if ((blocked & endpoint) != 0) {
-            at = &urb->next;
-        } else if (step(usbfs, urb, &status)) {
-            *at = urb->next;
-            complete(urb, status);
-            completed = true;
-        } else if (urb->moved == before) {
-            blocked |= endpoint;
-            at = &urb->next;
-        }
-    }
-    notice_reenumeration(usbfs);
+    bool completed = systole_usb_port_move(&usbfs->port);
     return completed || usbfs->reenumerated;
 }
 
@@ -295,9 +251,13 @@ static int control_now(struct systole_usbfs_file *file, pid_t caller, uint64_t a
     int result = -EFAULT;
     memcpy(bytes, &transfer, SETUP_BYTES);
     if (in || read_client(caller, data, bytes + SETUP_BYTES, transfer.wLength)) {
-        result = control(file->usbfs, bytes);
-        result = result == -EAGAIN ? -ETIMEDOUT : result; // the bus cannot wait: it serves others, too
-        notice_reenumeration(file->usbfs);
+        size_t actual = 0;
+        enum systole_usb_result moved =
+            systole_usb_control(file->usbfs->port.device, bytes, bytes + SETUP_BYTES, &actual);
+        result = moved == SYSTOLE_USB_DONE  ? (int)actual
+                 : moved == SYSTOLE_USB_NAK ? -ETIMEDOUT // the bus cannot wait: it serves others, too
+                                            : -EPIPE;
+        (void)systole_usb_port_move(&file->usbfs->port);
     }
     if (in && result > 0 && !write_client(caller, data, bytes + SETUP_BYTES, (size_t)result)) {
         result = -EFAULT;
@@ -306,20 +266,17 @@ static int control_now(struct systole_usbfs_file *file, pid_t caller, uint64_t a
     return result;
 }
 
-// Checks what the client wants and fills the transfer except for its data.
-static int prepare(const struct systole_usbfs_file *file, struct urb *urb) {
-    const struct usbdevfs_urb *user = &urb->user;
-    if (user->buffer_length < 0 || user->buffer_length > LARGEST_TRANSFER) {
+// Checks what the client wants.
+static int check(const struct systole_usbfs_file *file, const struct usbdevfs_urb *user) {
+    if (user->buffer_length < 0 || user->buffer_length > SYSTOLE_PORT_LARGEST_TRANSFER) {
         return -EINVAL;
     }
-    urb->size = (size_t)user->buffer_length;
-    if (file->usbfs->queued_bytes + urb->size > LARGEST_QUEUE) {
+    if (file->usbfs->queued_bytes + (size_t)user->buffer_length > LARGEST_QUEUE) {
         return -ENOMEM;
     }
     switch (user->type) {
     case USBDEVFS_URB_TYPE_CONTROL:
-        urb->offset = SETUP_BYTES;
-        return (user->endpoint & 0x7f) != 0 ? -ENOENT : urb->size < SETUP_BYTES ? -EINVAL : 0;
+        return (user->endpoint & 0x7f) != 0 ? -ENOENT : user->buffer_length < SETUP_BYTES ? -EINVAL : 0;
     case USBDEVFS_URB_TYPE_BULK:
     case USBDEVFS_URB_TYPE_INTERRUPT: {
         int interface = find_in_descriptors(file->usbfs, -1, user->endpoint);
@@ -338,6 +295,34 @@ static int prepare(const struct systole_usbfs_file *file, struct urb *urb) {
     }
 }
 
+// The transfer that the client wants, with the bytes that go out. A control transfer's follow its setup packet.
+static int make_transfer(struct urb *urb, pid_t caller) {
+    uint8_t setup[SETUP_BYTES];
+    uint64_t data = (uint64_t)(uintptr_t)urb->user.buffer;
+    uint64_t id = (uint64_t)(uintptr_t)urb;
+    size_t size = (size_t)urb->user.buffer_length;
+    bool control = urb->user.type == USBDEVFS_URB_TYPE_CONTROL;
+    bool out = (urb->user.endpoint & 0x80) == 0;
+    if (control) {
+        if (!read_client(caller, data, setup, sizeof setup)) {
+            return -EFAULT;
+        }
+        data += sizeof setup;
+        size -= sizeof setup;
+        out = (setup[0] & 0x80) == 0;
+        if (size < (size_t)(setup[6] | setup[7] << 8)) {
+            return -EINVAL;
+        }
+    }
+    urb->transfer = systole_port_transfer_create(id, urb->user.endpoint, control ? setup : NULL, size);
+    if (urb->transfer == NULL) {
+        return -ENOMEM;
+    }
+    urb->file->usbfs->queued_bytes += size;
+    urb->transfer->context = urb;
+    return out && !read_client(caller, data, urb->transfer->buffer, size) ? -EFAULT : 0;
+}
+
 static int submit(struct systole_usbfs_file *file, pid_t caller, uint64_t argument) {
     struct systole_usbfs *usbfs = file->usbfs;
     struct urb *urb = calloc(1, sizeof *urb);
@@ -345,56 +330,27 @@ static int submit(struct systole_usbfs_file *file, pid_t caller, uint64_t argume
     if (urb == NULL) {
         return result;
     }
-    result = read_client(caller, argument, &urb->user, sizeof urb->user) ? prepare(file, urb) : -EFAULT;
-    if (result != 0) {
-        goto failed;
-    }
     urb->file = file;
     urb->address = argument;
-    urb->buffer = malloc(urb->size + 1); // of what comes in only as much is told as has come
-    if (urb->buffer == NULL) {
+    result = read_client(caller, argument, &urb->user, sizeof urb->user) ? check(file, &urb->user) : -EFAULT;
+    result = result == 0 ? make_transfer(urb, caller) : result;
+    if (result == 0 && !systole_usb_port_submit(&usbfs->port, urb->transfer)) {
         result = -ENOMEM;
-        goto failed;
     }
-    bool is_control = urb->user.type == USBDEVFS_URB_TYPE_CONTROL;
-    bool reads = is_control || (urb->user.endpoint & 0x80) == 0;
-    if (reads && !read_client(caller, (uint64_t)(uintptr_t)urb->user.buffer, urb->buffer, urb->size)) {
-        result = -EFAULT;
-        goto failed;
+    if (result != 0) {
+        free_urb(usbfs, urb);
+        return result;
     }
-    if (is_control) {
-        size_t length = (size_t)(urb->buffer[6] | urb->buffer[7] << 8);
-        if (urb->size < SETUP_BYTES + length) {
-            result = -EINVAL;
-            goto failed;
-        }
-        usbfs->queued_bytes += urb->size;
-        // Completed before the device may re-enumerate by it, so that the client still reaps success.
-        int status = 0;
-        if (step(usbfs, urb, &status)) {
-            complete(urb, status);
-        } else {
-            append(&usbfs->pending, urb);
-        }
-        notice_reenumeration(usbfs);
-        return 0;
-    }
-    usbfs->queued_bytes += urb->size;
-    append(&usbfs->pending, urb);
     (void)systole_usbfs_move(usbfs);
     return 0;
-failed:
-    free(urb->buffer);
-    free(urb);
-    return result;
 }
 
 static int discard(struct systole_usbfs_file *file, uint64_t argument) {
-    for (struct urb **at = &file->usbfs->pending; *at != NULL; at = &(*at)->next) {
-        struct urb *urb = *at;
+    const struct systole_port_transfer *transfer = file->usbfs->port.waiting;
+    for (; transfer != NULL; transfer = transfer->next) {
+        const struct urb *urb = transfer->context;
         if (urb->file == file && urb->address == argument) {
-            *at = urb->next;
-            complete(urb, -ENOENT);
+            (void)systole_usb_port_cancel(&file->usbfs->port, transfer->id);
             return 0;
         }
     }
@@ -407,10 +363,11 @@ static int reap(struct systole_usbfs_file *file, pid_t caller, uint64_t argument
         return file->connected ? when_none : -ENODEV;
     }
     file->done = urb->next;
-    bool in =
-        urb->user.type == USBDEVFS_URB_TYPE_CONTROL ? (urb->buffer[0] & 0x80) != 0 : (urb->user.endpoint & 0x80) != 0;
-    uint64_t data = (uint64_t)(uintptr_t)urb->user.buffer + urb->offset;
-    bool written = (!in || write_client(caller, data, urb->buffer + urb->offset, urb->moved)) &&
+    struct systole_port_transfer *transfer = urb->transfer;
+    bool control = urb->user.type == USBDEVFS_URB_TYPE_CONTROL;
+    bool in = ((control ? transfer->setup[0] : urb->user.endpoint) & 0x80) != 0;
+    uint64_t data = (uint64_t)(uintptr_t)urb->user.buffer + (control ? SETUP_BYTES : 0);
+    bool written = (!in || write_client(caller, data, transfer->buffer, transfer->moved)) &&
                    write_client(caller, urb->address, &urb->user, sizeof urb->user) &&
                    write_client(caller, argument, &urb->address, sizeof urb->address);
     free_urb(file->usbfs, urb);
@@ -433,16 +390,7 @@ static int release(struct systole_usbfs_file *file, unsigned interface) {
     if (interface >= INTERFACES || file->usbfs->claims[interface] != file) {
         return -EINVAL;
     }
-    struct urb **at = &file->usbfs->pending;
-    while (*at != NULL) {
-        struct urb *urb = *at;
-        if (urb->file == file && find_in_descriptors(file->usbfs, -1, urb->user.endpoint) == (int)interface) {
-            *at = urb->next;
-            complete(urb, -ENOENT);
-        } else {
-            at = &urb->next;
-        }
-    }
+    cancel_waiting(file->usbfs, file, (int)interface);
     file->usbfs->claims[interface] = NULL;
     return 0;
 }
@@ -460,10 +408,10 @@ static int set_configuration(struct systole_usbfs_file *file, unsigned value) {
 
 // A port reset; the kernel configures the device again.
 static int reset(struct systole_usbfs_file *file) {
-    end_pending(file->usbfs, NULL, -ENOENT);
-    systole_usb_device_bus_reset(file->usbfs->device);
+    cancel_waiting(file->usbfs, NULL, -1);
+    systole_usb_port_reset(&file->usbfs->port);
     (void)standard_request(file->usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
-    notice_reenumeration(file->usbfs);
+    (void)systole_usb_port_move(&file->usbfs->port);
     return 0;
 }
 

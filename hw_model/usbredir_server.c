@@ -344,7 +344,8 @@ static void bulk_packet(void *context, uint64_t id, struct usb_redir_bulk_packet
                         int data_size) {
     struct session *session = context;
     size_t size = header->length | (size_t)header->length_high << 16;
-    if ((header->endpoint & 0x0f) == 0 || (header->endpoint & 0x70) != 0) {
+    bool out = (header->endpoint & 0x80) == 0;
+    if ((header->endpoint & 0x0f) == 0 || (header->endpoint & 0x70) != 0 || (out && (size_t)data_size != size)) {
         usbredirparser_free_packet_data(session->parser, data);
         session->broken = true;
         return;

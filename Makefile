@@ -272,7 +272,8 @@ FUZZ := BUILD=$(BUILD)/fuzz CC=clang CXX=clang++ OPTIMISE=-O1 SANITIZE=fuzzer-no
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZED := $(filter-out $(BUILD)/obj/graph/zoo/% %/fuse_server.c.o %/virtual_bus.c.o,$(OBJECTS))
 # Readers of the command's files, and what builds graphs for tests; a fuzzer takes of these what it needs.
-FUZZED_CLI := $(patsubst %,$(BUILD)/obj/cli/%.c.o,npy input_values inputs picture chart files subject sweep_study sweep_results)
+FUZZED_CLI := $(patsubst %,$(BUILD)/obj/cli/%.c.o,npy input_values inputs picture chart files subject sweep_study sweep_results \
+  sweep_plot)
 FUZZ_JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 .PHONY: fuzz fuzz-smoke fuzz-build
 fuzz fuzz-smoke: deps

@@ -45,8 +45,12 @@ enum systole_status sweep_results_open(const char *path, const struct sweep_stud
                                        struct systole_diagnostic *diagnostic);
 bool sweep_results_append(int file, const char *line); // at once or not at all, also beside other processes
 const char *sweep_columns(void);
+// What follows the key in the line that begins with it; NULL: there is none.
+const char *sweep_results_find(const uint8_t *text, size_t size, const char *key);
 
 // Cycles over the axis with the most values, a line for each combination of the others, a panel a model.
+enum systole_status sweep_plot_text(const char *csv, const struct sweep_study *study, char **svg, size_t *size,
+                                    struct systole_diagnostic *diagnostic); // malloc'ed
 enum systole_status sweep_plot(const char *csv, const char *svg, const struct sweep_study *study,
                                struct systole_diagnostic *diagnostic);
 

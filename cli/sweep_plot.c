@@ -12,6 +12,8 @@
 
 enum { WIDTH = 900, PANEL = 400, LEFT = 76, RIGHT = 250, TOP = 40, BOTTOM = 52, COLOURS = 8 };
 
+static const double largest_cycles = 1e19;
+
 static const char *const colours[COLOURS] = {"#2f6fd6", "#d9822b", "#2a9d74", "#b0489e",
                                              "#cf5547", "#6b7686", "#8a6d1f", "#38a3b8"};
 
@@ -72,15 +74,10 @@ static struct sample *read_samples(const char *csv, const struct sweep_study *st
         char key[SWEEP_LINE];
         sweep_study_point(study, i, &point);
         sweep_point_key(study, &point, key);
-        for (const char *at = (const char *)bytes; at != NULL && *at != '\0';
-             at = strchr(at, '\n'), at = at != NULL ? at + 1 : NULL) {
-            if (strncmp(at, key, strlen(key)) == 0) {
-                const char *rest = at + strlen(key), *comma = strchr(rest, ',');
-                samples[i].whole = strncmp(rest, "ok,", 3) == 0;
-                samples[i].cycles = comma != NULL ? strtod(comma + 1, NULL) : 0;
-                break;
-            }
-        }
+        const char *rest = sweep_results_find(bytes, size, key), *comma = rest != NULL ? strchr(rest, ',') : NULL;
+        double cycles = comma != NULL ? strtod(comma + 1, NULL) : 0;
+        samples[i].whole = rest != NULL && strncmp(rest, "ok,", 3) == 0;
+        samples[i].cycles = cycles >= 1 && cycles <= largest_cycles ? cycles : 0; // whatever somebody wrote there
     }
     free(bytes);
     return samples;
@@ -226,16 +223,15 @@ static bool draw_panel(FILE *file, struct plot *p, uint32_t model) {
     return good;
 }
 
-enum systole_status sweep_plot(const char *csv, const char *svg, const struct sweep_study *study,
-                               struct systole_diagnostic *diagnostic) {
+enum systole_status sweep_plot_text(const char *csv, const struct sweep_study *study, char **svg, size_t *size,
+                                    struct systole_diagnostic *diagnostic) {
     struct plot plot = {.study = study};
     for (uint32_t i = 1; i < SWEEP_AXES; i++) {
         plot.axis = study->axes[i].count > study->axes[plot.axis].count ? i : plot.axis;
     }
     struct sample *samples = read_samples(csv, study, diagnostic);
-    char *text = NULL;
-    size_t size = 0;
-    FILE *file = samples != NULL ? open_memstream(&text, &size) : NULL;
+    *svg = NULL;
+    FILE *file = samples != NULL ? open_memstream(svg, size) : NULL;
     bool good = file != NULL;
     plot.samples = samples;
     if (file != NULL) {
@@ -251,9 +247,23 @@ enum systole_status sweep_plot(const char *csv, const char *svg, const struct sw
         fprintf(file, "</svg>\n");
         good = fclose(file) == 0 && good;
     }
-    enum systole_status status = good ? cli_write_file(svg, text, size, diagnostic)
-                                      : systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, svg, "", "no memory");
     free(samples);
+    if (!good) {
+        free(*svg);
+        *svg = NULL;
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, csv, "", "no memory for the plot");
+    }
+    return SYSTOLE_OK;
+}
+
+enum systole_status sweep_plot(const char *csv, const char *svg, const struct sweep_study *study,
+                               struct systole_diagnostic *diagnostic) {
+    char *text = NULL;
+    size_t size = 0;
+    enum systole_status status = sweep_plot_text(csv, study, &text, &size, diagnostic);
+    if (status == SYSTOLE_OK) {
+        status = cli_write_file(svg, text, size, diagnostic);
+    }
     free(text);
     return status;
 }

@@ -39,19 +39,19 @@ bool sweep_results_append(int file, const char *line) {
 }
 
 // Zeros may be among the lines, where a disk lost what was written.
-static bool has_line(const uint8_t *text, size_t size, const char *key) {
+const char *sweep_results_find(const uint8_t *text, size_t size, const char *key) {
     size_t length = strlen(key);
     for (size_t at = 0; size - at >= length;) {
         const uint8_t *end = memchr(text + at, '\n', size - at);
         if (memcmp(text + at, key, length) == 0) {
-            return true;
+            return (const char *)text + at + length;
         }
         if (end == NULL) {
-            return false;
+            return NULL;
         }
         at = (size_t)(end - text) + 1;
     }
-    return false;
+    return NULL;
 }
 
 enum systole_status sweep_results_open(const char *path, const struct sweep_study *study, bool *done, int *file,
@@ -97,7 +97,7 @@ enum systole_status sweep_results_open(const char *path, const struct sweep_stud
         char key[SWEEP_LINE];
         sweep_study_point(study, i, &point);
         sweep_point_key(study, &point, key);
-        done[i] = has_line(bytes, whole, key);
+        done[i] = sweep_results_find(bytes, whole, key) != NULL;
     }
 done:
     free(bytes);

@@ -47,6 +47,11 @@ holds "60 tasks" grep -q '^#SBATCH --array=0-59$' "$work/array.sh"
 for task in 3 0 59; do SLURM_ARRAY_TASK_ID=$task expect 0 bash "$work/array.sh"; done
 holds "three tasks, three points" test "$(wc -l <"$work/array.csv")" -eq 4
 expect 2 "$SYSTOLE" sweep "$work/study.json" -o "$work/array.csv" --point 60
+# More points than an array may have tasks: each takes several.
+python3 -c 'import json; json.dump({"models": ["digits.tflite"], "rows": list(range(1, 51)), "clock_hz": list(range(1, 51))}, open("'"$work"'/large.json", "w"))'
+expect 0 "$SYSTOLE" sweep "$work/large.json" --slurm "$work/large.sh"
+holds "1000 tasks" grep -q '^#SBATCH --array=0-999$' "$work/large.sh"
+holds "2500 points" grep -q 'point < 2500; point += 1000' "$work/large.sh"
 
 for bad in '{' '[]' '{"models": []}' '{"models": ["digits.tflite"], "rows": []}' '{"models": ["digits.tflite"], "rws": [8]}' \
     '{"models": ["digits.tflite"], "rows": [8, 8]}' '{"models": ["digits.tflite"], "device": "usb"}'; do

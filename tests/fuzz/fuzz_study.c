@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // Studies of `systole sweep`, and the CSV that a sweep goes on from: what precedes the first 0 byte is the study, what
-// follows it the CSV. Both lie in memory and have paths.
+// follows it the CSV, which is completed and drawn. Both lie in memory and have paths.
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "fuzz_input.h"
 #include "sweep.h"
 
-enum { POINTS = 256 };
+enum { POINTS = 256, MOST_SVG = 16 << 20 };
 
 static void fill(int *file, const char *name, char path[64], const uint8_t *bytes, size_t size) {
     if (*file < 0) {
@@ -37,6 +37,11 @@ static void go_on(const struct sweep_study *study, const char *csv) {
         FUZZ_REQUIRE(done[i] || sweep_results_append(file, line), "a line is not written");
     }
     (void)close(file);
+    char *svg = NULL;
+    size_t length = 0;
+    FUZZ_REQUIRE(sweep_plot_text(csv, study, &svg, &length, &diagnostic) == SYSTOLE_OK, diagnostic.what);
+    FUZZ_REQUIRE(length < MOST_SVG, "a plot without end");
+    free(svg);
     // What was repaired and completed is complete.
     FUZZ_REQUIRE(sweep_results_open(csv, study, again, &file, &diagnostic) == SYSTOLE_OK, diagnostic.what);
     for (uint32_t i = 0; i < study->point_count; i++) {

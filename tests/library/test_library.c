@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "build_graph.h"
 #include "on_virtual_bus.h"
@@ -220,21 +221,27 @@ END_TEST
 
 // ---- No copies where the layout is the tensor's.
 
-START_TEST(straight_into_the_callers_memory) {
-    enum { SIDE = 32, CHANNELS = 16, BYTES = SIDE * SIDE * CHANNELS };
+static uint8_t *make_vector_model(int32_t bytes, size_t *size) {
     struct systole_graph graph;
     uint8_t *file = NULL;
-    size_t size = 0;
-    build_graph(&graph, "large");
-    int32_t input = build_map(&graph, SYSTOLE_INT8, 1, 1, 1, BYTES);
+    build_graph(&graph, "vector");
+    int32_t input = build_map(&graph, SYSTOLE_INT8, 1, 1, 1, bytes);
     build_quantise(&graph, input, 0.05f, 3);
     build_input(&graph, input);
     int32_t output = build_requantise(&graph, input, SYSTOLE_INT8, 0.06f, -5);
     uint32_t random = 5;
-    const int32_t shape[4] = {1, 1, 1, BYTES};
+    const int32_t shape[4] = {1, 1, 1, bytes};
     build_output(&graph, build_add(&graph, input, output, 4, shape, &random));
-    OK(systole_graph_write(&graph, NULL, &file, &size, &diagnostic));
+    OK(systole_graph_write(&graph, NULL, &file, size, &diagnostic));
     systole_graph_free(&graph);
+    return file;
+}
+
+START_TEST(straight_into_the_callers_memory) {
+    enum { SIDE = 32, CHANNELS = 16, BYTES = SIDE * SIDE * CHANNELS };
+    size_t size = 0;
+    uint32_t random = 5;
+    uint8_t *file = make_vector_model(BYTES, &size);
     uint8_t *in = malloc(BYTES), *out[2] = {malloc(BYTES), malloc(BYTES)};
     for (uint32_t i = 0; i < BYTES; i++) {
         in[i] = (uint8_t)testing_random(&random);
@@ -267,6 +274,54 @@ START_TEST(straight_into_the_callers_memory) {
     ck_assert_mem_eq(out[0], out[1], BYTES);
     free(out[1]);
     free(out[0]);
+    free(in);
+    free(file);
+}
+END_TEST
+
+static void run_vector(const char *kind, const struct systole_device_options *options, const uint8_t *file, size_t size,
+                       const uint8_t *in, uint8_t *out, size_t bytes) {
+    struct systole_device *device = NULL;
+    struct systole_model *model = NULL;
+    OK(systole_device_open(kind, options, &device, &diagnostic));
+    OK(systole_model_load(device, file, size, "vector", &model, &diagnostic));
+    struct systole_inference *inference = create(model);
+    memset(out, 0xee, bytes + 1);
+    ck_assert_int_eq(systole_inference_set_input(inference, 0, in, bytes), SYSTOLE_OK);
+    ck_assert_int_eq(systole_inference_set_output(inference, 0, out, bytes), SYSTOLE_OK);
+    OK(systole_inference_invoke(inference, &diagnostic));
+    ck_assert_uint_eq(out[bytes], 0xee);
+    systole_inference_free(inference);
+    systole_model_free(model);
+    systole_device_close(device);
+}
+
+// Around every border: what is direct, packets, the first packet's share, chunks.
+START_TEST(every_size) {
+    static const int32_t sizes[] = {1,    15,   1008, 1009, 4095, 4096, 4097, 5103,
+                                    5104, 5105, 5120, 6127, 6128, 9201, 20000};
+    static const size_t chunks[] = {1024, 2048, 3072, 0};
+    static const uint32_t depths[] = {1, 2, 4};
+    int32_t bytes = sizes[_i];
+    size_t size = 0;
+    uint32_t random = 77;
+    uint8_t *file = make_vector_model(bytes, &size);
+    uint8_t *in = malloc((size_t)bytes), *wanted = malloc((size_t)bytes + 1), *out = malloc((size_t)bytes + 1);
+    ck_assert(in != NULL && wanted != NULL && out != NULL);
+    for (int32_t i = 0; i < bytes; i++) {
+        in[i] = (uint8_t)testing_random(&random);
+    }
+    run_vector("cpu", NULL, file, size, in, wanted, (size_t)bytes);
+    for (uint32_t c = 0; c < sizeof chunks / sizeof chunks[0]; c++) {
+        for (uint32_t d = 0; d < sizeof depths / sizeof depths[0]; d++) {
+            struct systole_device_options options = {
+                .size = sizeof options, .chunk_bytes = chunks[c], .queue_depth = depths[d], .no_replay = true};
+            run_vector("model", &options, file, size, in, out, (size_t)bytes);
+            ck_assert_mem_eq(out, wanted, (size_t)bytes);
+        }
+    }
+    free(out);
+    free(wanted);
     free(in);
     free(file);
 }
@@ -310,6 +365,37 @@ START_TEST(tensors_that_cannot_be_bound) {
     systole_model_free(model);
     systole_device_close(device);
     free(file);
+}
+END_TEST
+
+START_TEST(recording) {
+    static const uint8_t magic[4] = {0xd4, 0xc3, 0xb2, 0xa1};
+    char path[] = "/tmp/systole_library_XXXXXX";
+    struct systole_device_options options = {.size = sizeof options, .record = path};
+    struct systole_device_statistics statistics = {.size = sizeof statistics};
+    struct systole_device *device = NULL;
+    size_t size = 0;
+    int descriptor = mkstemp(path);
+    ck_assert_int_ge(descriptor, 0);
+    close(descriptor);
+    OK(systole_device_open("model", &options, &device, &diagnostic));
+    struct systole_model *model = load_digits(device);
+    struct systole_inference *inference = create(model);
+    OK(systole_inference_invoke(inference, &diagnostic));
+    systole_device_statistics(device, &statistics);
+    ck_assert(!statistics.recording_failed && statistics.uploads == 1);
+    systole_inference_free(inference);
+    systole_model_free(model);
+    systole_device_close(device);
+    uint8_t *bytes = testing_read_file(path, &size);
+    unlink(path);
+    ck_assert_ptr_nonnull(bytes);
+    ck_assert_uint_gt(size, 10000); // program and parameters went over the bus
+    ck_assert_mem_eq(bytes, magic, sizeof magic);
+    free(bytes);
+    options.record = "/no/such/folder/file";
+    ck_assert_int_eq(systole_device_open("model", &options, &device, &diagnostic), SYSTOLE_BAD_FILE);
+    ck_assert_int_eq(systole_device_open("cpu", &options, &device, &diagnostic), SYSTOLE_BAD_ARGUMENT);
 }
 END_TEST
 
@@ -468,7 +554,9 @@ int main(int argc, char **argv) {
     tcase_add_loop_test(cases, several_in_flight, 0, 2);
     tcase_add_test(cases, reset);
     tcase_add_test(cases, straight_into_the_callers_memory);
+    tcase_add_loop_test(cases, every_size, 0, 15);
     tcase_add_loop_test(cases, tensors_that_cannot_be_bound, 0, 2);
+    tcase_add_test(cases, recording);
     tcase_add_test(cases, refusals);
     tcase_add_loop_test(cases, on_a_bus, 0, 2);
     suite_add_tcase(suite, cases);

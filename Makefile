@@ -114,15 +114,19 @@ $(BUILD)/gen/%_generated.h: %.fbs
 OPTIMISE_LOOPS := -O3 -fno-trapping-math -fno-math-errno
 # Fast kernels are loops: optimised further, each set for its own instructions, which only it may use.
 $(BUILD)/obj/runtime/fast/%: OPTIMISE_MORE = $(OPTIMISE_LOOPS)
-ifeq ($(shell uname -m),x86_64)
+MACHINE := $(shell $(CC) -dumpmachine)
+ifneq ($(filter x86_64%,$(MACHINE)),)
 $(BUILD)/obj/runtime/fast/micro_avx2.c.o: OPTIMISE_MORE = $(OPTIMISE_LOOPS) -mavx2 -mfma
 $(BUILD)/obj/runtime/fast/micro_avx512.c.o: \
   OPTIMISE_MORE = $(OPTIMISE_LOOPS) -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 endif
+ifneq ($(filter aarch64%,$(MACHINE)),)
+$(BUILD)/obj/runtime/fast/micro_neon_dot.c.o: OPTIMISE_MORE = $(OPTIMISE_LOOPS) -march=armv8.2-a+dotprod
+endif
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(SAY) '  CC   $<'
-	$(AT)$(CC) $(CFLAGS_ALL) $(OPTIMISE_MORE) $(INCLUDES) -MMD -MP -c $< -o $@
+	$(AT)$(CC) $(CFLAGS_ALL) $(OPTIMISE_MORE) $(INCLUDES_FIRST) $(INCLUDES) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/%.cc.o: %.cc | $(SCHEMA_HEADERS)
 	@mkdir -p $(@D)
@@ -187,6 +191,28 @@ test: deps
 	@$(MAKE) --no-print-directory test-run
 test-run: $(SYSTOLE) library $(RTL_PRESETS) $(TESTS) $(RTL_TESTS)
 	@SYSTOLE=$(SYSTOLE) tests/run.sh $(TEST_LIMIT) $(wildcard tests/cli/test_*.sh) $(TESTS) $(RTL_TESTS)
+
+# The fast kernels for aarch64, against the reference under user-mode emulation; skipped, aloud, where there is no cross
+# compiler or emulator. Only what the test needs is built, and nothing in C++: the readers of files, which it never calls,
+# are left unresolved.
+NEON_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+NEON := BUILD=$(BUILD)/neon CC=aarch64-linux-gnu-gcc
+NEON_SOURCES := tests/runtime/test_fast_kernels.c tests/support/graph_builder.c tests/neon/check.c \
+  $(wildcard runtime/fast/*.c runtime/reference/*.c) runtime/interpreter.c \
+  $(patsubst %,graph/%.c,graph quantised_parameters quantised_tables) \
+  $(patsubst %,common/%.c,status fixed_point fixed_point_functions)
+.PHONY: test-neon test-neon-run
+test-neon:
+	@$(call INSTALL_PACKAGES,$(NEON_PACKAGES)) || true
+	@if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; \
+	then $(MAKE) --no-print-directory $(NEON) test-neon-run; \
+	else echo "test-neon: skipped: aarch64-linux-gnu-gcc or qemu-aarch64 is missing (packages $(NEON_PACKAGES))"; fi
+$(BUILD)/test_neon $(BUILD)/obj/tests/%: INCLUDES_FIRST = $(if $(filter aarch64-%,$(CC)),-Itests/neon)
+$(BUILD)/test_neon: $(patsubst %,$(BUILD)/obj/%.o,$(NEON_SOURCES))
+	$(SAY) '  LINK $@'
+	$(AT)$(CC) $(LDFLAGS) -static -Wl,--unresolved-symbols=ignore-in-object-files -o $@ $^ -lm -lpthread
+test-neon-run: $(BUILD)/test_neon
+	@timeout 600 qemu-aarch64 $(BUILD)/test_neon
 
 # With the large networks of the zoo, every model on RTL, and waves.
 test-all: export SYSTOLE_TEST_ALL = 1

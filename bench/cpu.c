@@ -245,7 +245,7 @@ static int compare(const void *a, const void *b) {
 static void measure(struct bench *b, int rounds) {
     for (int round = -2; round < rounds; round++) { // two to warm up
         for (int runner = 0; runner < RUNNERS; runner++) {
-            double start = now(), end = start;
+            double start = now(), end;
             int runs = 0;
             do {
                 run_once(b, runner);

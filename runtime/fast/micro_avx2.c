@@ -102,7 +102,7 @@ ALWAYS void gemm_tile(const struct systole_gemm_tile *t, const int rows, const i
     if (q == NULL) {
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) {
-            int32_t all[16];
+            int32_t all[16] = {0};
             store(all, sums[r][0]);
             store(all + 8, sums[r][vectors - 1]);
             memcpy(t->sums + (size_t)r * t->output_stride, all, t->columns * sizeof *all);
@@ -180,7 +180,7 @@ ALWAYS void depthwise_pixel(const struct systole_depthwise_row *row, size_t chan
     }
     const struct systole_requantiser *q = row->requantiser;
     if (q == NULL) {
-        int32_t all[16];
+        int32_t all[16] = {0};
         store(all, _mm256_permute2x128_si256(low, high, 0x20));
         store(all + 8, _mm256_permute2x128_si256(low, high, 0x31));
         memcpy(row->sums + pixel * row->channels + channel, all, count * sizeof *all);
@@ -240,7 +240,7 @@ ALWAYS void float_tile(const struct systole_float_tile *t, const int rows, const
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
         float *output = t->output + (size_t)r * t->output_stride;
-        float all[16];
+        float all[16] = {0};
         bool whole = t->columns == 8 * (uint32_t)vectors;
         float *to = whole ? output : all;
 #pragma GCC unroll 2

@@ -170,6 +170,8 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.c.o $(TEST_SUPPORT) $(LIBRARY)
 	$(SAY) '  LINK $@'
 	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBRARIES) $(shell pkg-config --libs check)
 
+$(BUILD)/tests/runtime/test_fast_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+
 # What compares the cycle model with a device, command by command.
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.c.o $(LIBRARY)
 	@mkdir -p $(@D)

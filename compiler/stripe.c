@@ -23,10 +23,16 @@ bool stripe_is_elementwise(const struct operation *o) {
     return ir_is_pair(o->kind) || o->kind == OPERATION_REQUANTISE || o->kind == OPERATION_TABLE;
 }
 
+// Whether all that a move uses beside its inputs has the output's rows: the output and its own temporary.
+static bool has_output_rows(const struct spill_operation *op) {
+    uint32_t between = op->storage_count - op->input_count - op->output_count;
+    return op->output_count == 1 && (between == 0 || (between == 1 && op->temporaries[1] == -1));
+}
+
 static bool can_cut(const struct segment_plan *segment, const struct spill_operation *op) {
     const struct operation *o = op->operation;
     const struct window *w = &o->window;
-    if (op->output_count != 1 || op->storage_count != op->input_count + 1) {
+    if (!has_output_rows(op)) {
         return false;
     }
     const struct storage *out = &segment->storages[op->storages[op->input_count]];
@@ -204,6 +210,10 @@ bool stripe_shape(struct compilation *c, const struct segment_plan *segment, uin
             struct stripe_rows *out = add_rows(c, shape, op->storages[k]);
             uint32_t height = segment->storages[out->storage].placement.height;
             bool is_read = false;
+            if (op->can_cut && k > op->input_count) { // a move's temporary goes with its output
+                memcpy(out->hi, add_rows(c, shape, op->storages[op->input_count])->hi, stripes * sizeof *out->hi);
+                continue;
+            }
             for (uint32_t s = 0; s < stripes; s++) {
                 is_read = is_read || out->hi[s] > 0;
             }

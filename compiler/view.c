@@ -152,7 +152,8 @@ static enum systole_status make_view(struct compilation *c, struct segment_plan 
 static enum systole_status view_move(struct compilation *c, struct segment_plan *segment, const struct operation *o,
                                      struct move *move) {
     struct storage_view view;
-    if (move->kind != MOVE_COPY || move->table >= 0 || move->from < 0 || move->to < 0) {
+    bool stays = move->is_final; // a reduction merges others into what it has copied
+    if (move->kind != MOVE_COPY || !stays || move->table >= 0 || move->from < 0 || move->to < 0) {
         return SYSTOLE_OK;
     }
     uint32_t from = ir_find_storage(segment, o->inputs[move->from].tensor);

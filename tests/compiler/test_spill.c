@@ -258,6 +258,29 @@ START_TEST(moves_in_stripes) {
 }
 END_TEST
 
+// Channels that change lanes go through a temporary, whose rows are those of the output.
+START_TEST(lanes_in_stripes) {
+    struct systole_graph graph;
+    struct systole_program program;
+    enum systole_dtype dtype = _i % 2 == 0 ? SYSTOLE_UINT8 : SYSTOLE_INT8;
+    build_graph(&graph, "lanes");
+    const int32_t maps[3] = {build_map(&graph, dtype, 1, 40, 30, 5), build_map(&graph, dtype, 1, 40, 30, 13),
+                             build_map(&graph, dtype, 1, 40, 30, 18)};
+    for (uint32_t i = 0; i < 3; i++) {
+        build_quantise(&graph, maps[i], 0.1F, 5);
+    }
+    build_input(&graph, maps[0]);
+    build_input(&graph, maps[1]);
+    build_operator(&graph, SYSTOLE_OP_CONCATENATION, maps[0], maps[1], -1, maps[2])->options.axis = 3;
+    build_output(&graph, maps[2]);
+    struct systole_target target = check_small_target(8, 3, 4, 64, 32768);
+    check_compile(&graph, &target, (uint32_t)_i + 1, &program);
+    ck_assert_msg(program.operators[0].place == SYSTOLE_PLACE_DEVICE, "%s", program.operators[0].detail);
+    systole_program_free(&program);
+    systole_graph_free(&graph);
+}
+END_TEST
+
 START_TEST(images_side_by_side) {
     struct systole_graph graph;
     uint32_t random = 67;
@@ -278,6 +301,7 @@ int main(void) {
     tcase_set_timeout(tests, 240);
     tcase_add_loop_test(tests, random_networks, 0, 6);
     tcase_add_loop_test(tests, moves_in_stripes, 0, 6);
+    tcase_add_loop_test(tests, lanes_in_stripes, 0, 2);
     tcase_add_test(tests, images_side_by_side);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "compiler/spill");

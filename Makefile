@@ -242,6 +242,13 @@ soak-run: $(SYSTOLE) $(SOAK) $(RTL_PRESETS)
 	$(SOAK) run $(SOAK_MODEL) rtl 500 20 1 2000
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/thread OPTIMISE=-O1 SANITIZE=thread soak-threads
 	@$(MAKE) --no-print-directory $(SANITIZED) soak-address
+	@$(MAKE) --no-print-directory soak-valgrind
+SOAK_PACKAGES := valgrind
+.PHONY: soak-valgrind
+soak-valgrind: $(SOAK)
+	@$(call INSTALL_PACKAGES,$(SOAK_PACKAGES))
+	valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect,possible --error-exitcode=9 \
+	  $(SOAK) run $(SOAK_MODEL) model 60 20 1 5000
 soak-threads: $(SOAK) $(BUILD)/tests/library/test_several_devices
 	$(SOAK) run $(SOAK_MODEL) model 200 20 1 200 2 2
 	CK_FORK=no $(BUILD)/tests/library/test_several_devices

@@ -92,6 +92,19 @@ static int run(int argc, char **argv) {
     return failed;
 }
 
+// A device that never comes back: one typed error in bounded time, and the driver says that it has given up.
+static int table_gone(const char *model) {
+    struct soak_options options = {model, "model", "systole16", "at 3 in unplug forever\n", PER_FAULT, 1, 500, 0, 1};
+    struct soak_result result;
+    struct systole_diagnostic diagnostic = {"", "", ""};
+    enum systole_status status = soak_run(&options, &result, &diagnostic);
+    uint32_t typed = result.errors[SYSTOLE_DEVICE_GONE] + result.errors[SYSTOLE_DEVICE_TIMEOUT];
+    bool fine = status == SYSTOLE_OK && result.wrong == 0 && typed == 1 && result.lost == 1;
+    printf("| unplug forever | in | %s: %s | %s | %.0f | not at all |\n", systole_status_name(result.first_failure),
+           result.first_diagnostic.what, fine ? "one typed error" : "NOT RIGHT", result.fault_ms);
+    return !fine;
+}
+
 // One row a fault and endpoint: the fault once, in the midst of inferences.
 static int table(const char *model) {
     int failed = 0;
@@ -104,7 +117,8 @@ static int table(const char *model) {
             // Control transfers of opening come first; boot's are the only ones that can be refused.
             uint32_t at = endpoint == SYSTOLE_FAULT_CONTROL && kind != SYSTOLE_FAULT_REFUSE ? 60
                           : endpoint == SYSTOLE_FAULT_INTERRUPT                             ? 1
-                                                                                            : 3;
+                          : kind == SYSTOLE_FAULT_PARITY && endpoint == SYSTOLE_FAULT_OUT ? 9 // not while it is written
+                                                                                          : 3;
             if (!systole_fault_applies(kind, endpoint) || systole_fault_is_silent(kind)) {
                 continue;
             }
@@ -130,7 +144,7 @@ static int table(const char *model) {
                    fine ? "all right" : "NOT RIGHT", result.fault_ms, result.first_recovery_ms);
         }
     }
-    return failed;
+    return table_gone(model) | failed;
 }
 
 int main(int argc, char **argv) {

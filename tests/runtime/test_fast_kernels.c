@@ -317,6 +317,56 @@ START_TEST(operators_between_are_the_reference) {
 }
 END_TEST
 
+// Half-precision weights: DEQUANTIZE of a constant runs once, when the interpreter is made, and the layer behind it is
+// fast.
+START_TEST(halves_are_widened_once) {
+    static const uint16_t halves[] = {0x3C00, 0xC000, 0x3555, 0x0400, 0x7BFF, 0x0001}; // 1, -2, about 1/3, 2^-14 ...
+    static const float values[] = {1.0f, -2.0f, 0x1.554p-2f, 0x1p-14f, 65504.0f, 0x1p-24f};
+    enum { DEPTH = 2, UNITS = 3 };
+    struct systole_graph graph = {0};
+    struct systole_diagnostic diagnostic;
+    const int32_t weight_shape[] = {UNITS, DEPTH}, input_shape[] = {1, DEPTH}, output_shape[] = {1, UNITS};
+    int32_t stored = graph_add_tensor(&graph, SYSTOLE_FLOAT16, 2, weight_shape, 0, 0);
+    int32_t weights = graph_add_tensor(&graph, SYSTOLE_FLOAT32, 2, weight_shape, 0, 0);
+    int32_t input = graph_add_tensor(&graph, SYSTOLE_FLOAT32, 2, input_shape, 0, 0);
+    int32_t output = graph_add_tensor(&graph, SYSTOLE_FLOAT32, 2, output_shape, 0, 0);
+    graph_set_data(&graph, stored, halves);
+    graph_add_operator(&graph, SYSTOLE_OP_DEQUANTIZE, 1, &stored, weights);
+    const int32_t inputs[] = {input, weights, -1};
+    graph_add_operator(&graph, SYSTOLE_OP_FULLY_CONNECTED, 3, inputs, output);
+    graph_set_ends(&graph, 1, &input, 1, &output);
+    for (int l = -1; l < LEVELS; l++) {
+        struct systole_interpreter *interpreter;
+        struct systole_interpreter_options options = {.kernels = l < 0 ? SYSTOLE_KERNELS_REFERENCE : levels[l],
+                                                      .share_memory = l % 2 == 0};
+        if (!systole_kernel_level_available(options.kernels)) {
+            continue;
+        }
+        ck_assert_msg(systole_interpreter_create_with(&graph, NULL, &options, &interpreter, &diagnostic) == SYSTOLE_OK,
+                      "%s", diagnostic.what);
+        const float *widened = (const float *)(const void *)systole_interpreter_tensor(interpreter, weights);
+        for (int i = 0; i < DEPTH * UNITS; i++) { // before anything ran
+            ck_assert_msg(widened[i] == values[i], "half %04x is %a, expected %a", (unsigned)halves[i],
+                          (double)widened[i], (double)values[i]);
+        }
+        double seconds;
+        bool is_fast = false;
+        ck_assert(systole_interpreter_operator_time(interpreter, 1, &seconds, &is_fast));
+        ck_assert(is_fast == (l >= 0));
+        const float ones[DEPTH] = {1.0f, 1.0f};
+        memcpy(systole_interpreter_tensor(interpreter, input), ones, sizeof ones);
+        ck_assert_int_eq(systole_interpreter_run(interpreter, &diagnostic), SYSTOLE_OK);
+        const float *sums = (const float *)(const void *)systole_interpreter_tensor(interpreter, output);
+        for (int i = 0; i < UNITS; i++) {
+            float expected = values[2 * i] + values[2 * i + 1];
+            ck_assert_msg(sums[i] == expected, "sum %d is %a, expected %a", i, (double)sums[i], (double)expected);
+        }
+        systole_interpreter_free(interpreter);
+    }
+    systole_graph_free(&graph);
+}
+END_TEST
+
 START_TEST(levels_have_names) {
     struct systole_diagnostic diagnostic;
     enum systole_kernel_level level;
@@ -357,6 +407,7 @@ int main(void) {
     tcase_set_timeout(test, 300);
     tcase_add_loop_test(test, operators_with_weights_are_the_reference, 0, 3 * KINDS);
     tcase_add_loop_test(test, operators_between_are_the_reference, 0, HYBRID);
+    tcase_add_test(test, halves_are_widened_once);
     tcase_add_test(test, levels_have_names);
     suite_add_tcase(suite, test);
     return testing_run(suite, "runtime/test_fast_kernels");

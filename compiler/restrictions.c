@@ -513,7 +513,7 @@ static const struct restriction table[] = {
     {NULL, "movement", "it would be too many moves, or indices and shapes are not constant",
      "move whole rows, columns or channels with constant indices"},
     {NULL, "resize_ratio", "interpolation weights of this ratio are not exact in a byte, or differ too often",
-     "resize by 2 or 4"},
+     "resize by 2, 4 or 8"},
     {NULL, "fill_variable", "the value to fill with is not constant", "use a constant"},
     {NULL, "reshape_on_host", "the bytes come from the CPU, where a reshape is free", "none needed"},
     {NULL, "scratchpad", "it does not fit into the scratchpad, in words", "use a target with a larger one"},

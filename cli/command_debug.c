@@ -62,12 +62,12 @@ enum debugger_next debugger_read_commands(struct debugger *d) {
 
 void debugger_source(struct debugger *d, const char *path) {
     if (source.file_count == SOURCES) {
-        (void)debugger_complain(d, "%s: too many files within files", path);
+        debugger_tell(d, "%s: too many files within files", path);
         return;
     }
     FILE *file = fopen(path, "r");
     if (file == NULL) {
-        (void)debugger_complain(d, "%s cannot be read: %s", path, strerror(errno));
+        debugger_tell(d, "%s cannot be read: %s", path, strerror(errno));
         return;
     }
     source.files[source.file_count++] = file;
@@ -118,7 +118,7 @@ static void run_inference(struct debugger *d) {
         (void)debugger_look(d);
     }
     if (status != SYSTOLE_OK) {
-        (void)debugger_complain(d, "the inference has failed: %s", diagnostic.what);
+        debugger_tell(d, "the inference has failed: %s", diagnostic.what);
         return;
     }
     const struct systole_session_cycles *cycles = systole_session_cycles(d->session);

@@ -281,15 +281,15 @@ static bool look(struct debugger *d, char **words, uint32_t count) {
 static enum debugger_next go(struct debugger *d, const char *word, const char *count) {
     bool steps = is(word, "step", "s"), next = is(word, "next", "n"), runs = strcmp(word, "run") == 0;
     if (!steps && !next && !runs && !is(word, "continue", "c")) {
-        (void)debugger_complain(d, "%s: not known, or an argument is missing; `help` lists the commands", word);
+        debugger_tell(d, "%s: not known, or an argument is missing; `help` lists the commands", word);
         return DEBUGGER_READ;
     }
     if (runs && d->is_running) {
-        (void)debugger_complain(d, "a run is held; `continue` lets it go on");
+        debugger_tell(d, "a run is held; `continue` lets it go on");
         return DEBUGGER_READ;
     }
     if (!d->is_running && !d->has_failed && is(word, "continue", "c")) {
-        (void)debugger_complain(d, "no run is held; `run` begins an inference");
+        debugger_tell(d, "no run is held; `run` begins an inference");
         return DEBUGGER_READ;
     }
     if (steps && !step(d, count)) {
@@ -320,7 +320,7 @@ enum debugger_next debugger_execute(struct debugger *d, char *line) {
         bool on_operator = strcmp(first, "operator") == 0, on_command = strcmp(first, "command") == 0;
         const char *what = on_operator || on_command ? second : first;
         if (what == NULL) {
-            (void)debugger_complain(d, "break %s WHICH?", first);
+            debugger_tell(d, "break %s WHICH?", first);
         } else {
             (void)add_breakpoint(d, on_operator, what);
         }

@@ -73,8 +73,9 @@ bool debugger_list(struct debugger *d, const char *first, const char *count);
 void debugger_print_command(const struct debugger *d, uint32_t index, const char *mark);
 // How many commands of each unit have retired, into d->retired.
 bool debugger_look(struct debugger *d);
-// An error of a command: printed, remembered; false.
-bool debugger_complain(struct debugger *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// An error of a command: printed, remembered; false, so that a command can return it.
+void debugger_tell(struct debugger *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define debugger_complain(...) (debugger_tell(__VA_ARGS__), false)
 bool debugger_number(const char *text, uint64_t limit, uint64_t *value);
 
 // debugger_tensors.c

@@ -9,7 +9,7 @@
 #include "debugger.h"
 #include "target.h"
 
-bool debugger_complain(struct debugger *d, const char *format, ...) {
+void debugger_tell(struct debugger *d, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     printf("error: ");
@@ -17,7 +17,6 @@ bool debugger_complain(struct debugger *d, const char *format, ...) {
     printf("\n");
     va_end(arguments);
     d->has_errors = true;
-    return false;
 }
 
 bool debugger_number(const char *text, uint64_t limit, uint64_t *value) {

@@ -27,7 +27,7 @@ static int32_t find_tensor(struct debugger *d, const char *name) {
     if (debugger_number(name, d->graph->tensor_count - 1, &number)) {
         return (int32_t)number;
     }
-    (void)debugger_complain(d, "no tensor is called %s; `tensors` lists those of the run", name);
+    debugger_tell(d, "no tensor is called %s; `tensors` lists those of the run", name);
     return -1;
 }
 
@@ -168,7 +168,7 @@ struct contents {
 static bool read_words(struct debugger *d, const struct systole_placement *p, struct contents *c) {
     uint32_t columns = d->program->target.columns;
     uint64_t base = (uint64_t)d->windows[p->address >> 28].base + (p->address & 0xfffffff), known = UINT64_MAX;
-    uint8_t word[64];
+    uint8_t word[64] = {0};
     size_t element = 0;
     for (uint32_t y = 0; y < p->height; y++) {
         for (uint32_t x = 0; x < p->width; x++) {
@@ -321,13 +321,12 @@ bool debugger_compare_tensor(struct debugger *d, const char *name) {
     }
     bool good = expected != NULL && different == 0 && c.count != 0;
     if (c.count == 0) {
-        (void)debugger_complain(d, "nothing of %s has been written yet", c.about->name);
+        debugger_tell(d, "nothing of %s has been written yet", c.about->name);
     } else if (expected == NULL) {
-        (void)debugger_complain(d, "the CPU does not keep %s", c.about->name);
+        debugger_tell(d, "the CPU does not keep %s", c.about->name);
     } else if (!good) {
-        (void)debugger_complain(d, "%s: %zu elements differ from the CPU's, the first is %zu: %d, expected %d",
-                                c.about->name, different, first, value_of(&c, c.bytes[first]),
-                                value_of(&c, expected[first]));
+        debugger_tell(d, "%s: %zu elements differ from the CPU's, the first is %zu: %d, expected %d", c.about->name,
+                      different, first, value_of(&c, c.bytes[first]), value_of(&c, expected[first]));
     } else {
         printf("equal to the CPU's\n");
     }

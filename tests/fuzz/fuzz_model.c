@@ -6,31 +6,9 @@
 #include "fuzz_input.h"
 #include "graph.h"
 #include "interpreter.h"
+#include "small_graph.h"
 
-enum { LARGEST_FILE = 1 << 16, MOST_OPERATORS = 24, MOST_BYTES = 1 << 18, MOST_WORK = 1 << 17 };
-
-// Multiply-accumulates, and what poolings do instead: the compiler's cycle model takes time in proportion.
-static uint64_t work_of(const struct systole_graph *graph, uint32_t index) {
-    const struct systole_operator *op = &graph->operators[index];
-    bool pools = op->code == SYSTOLE_OP_AVERAGE_POOL_2D || op->code == SYSTOLE_OP_MAX_POOL_2D;
-    uint64_t elements = pools && op->output_count > 0 && op->outputs[0] >= 0
-                            ? systole_tensor_elements(&graph->tensors[op->outputs[0]])
-                            : 0;
-    uint64_t window = (uint64_t)op->options.filter_h * (uint64_t)op->options.filter_w;
-    return systole_operator_macs(graph, index) + elements * window;
-}
-
-static bool is_small(const struct systole_graph *graph) {
-    size_t bytes = 0;
-    uint64_t work = 0;
-    for (uint32_t i = 0; i < graph->tensor_count && bytes <= MOST_BYTES; i++) {
-        bytes += graph->tensors[i].size;
-    }
-    for (uint32_t i = 0; i < graph->operator_count && work <= MOST_WORK; i++) {
-        work += work_of(graph, i);
-    }
-    return graph->operator_count <= MOST_OPERATORS && bytes <= MOST_BYTES && work <= MOST_WORK;
-}
+enum { LARGEST_FILE = 1 << 16 };
 
 static void write_again(const struct systole_graph *graph) {
     uint8_t *bytes = NULL;
@@ -95,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (status != SYSTOLE_OK) {
         FUZZ_REQUIRE((status == SYSTOLE_BAD_FILE || status == SYSTOLE_UNSUPPORTED) && diagnostic.what[0] != '\0',
                      "refused without a word");
-    } else if (is_small(&graph)) {
+    } else if (fuzz_is_small(&graph)) {
         write_again(&graph);
         compile(&graph);
         interpret(&graph);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zip.h>
 
 #include "build_graph.h"
 #include "compiler.h"
@@ -451,6 +452,102 @@ static void write_npy(void) {
     }
 }
 
+// An .npz of two arrays, stored or deflated. The byte that chooses the model's inputs stands behind the file.
+static void write_npz(const char *name, int32_t method) {
+    static const char first[] = "\x93NUMPY\1\0\x3b\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } \n"
+                                "0123456789abcdefghijklmn";
+    zip_error_t error;
+    zip_error_init(&error);
+    zip_source_t *archive = zip_source_buffer_create(NULL, 0, 0, &error);
+    ck_assert_ptr_nonnull(archive);
+    zip_source_keep(archive);
+    zip_t *zip = zip_open_from_source(archive, ZIP_TRUNCATE, &error);
+    ck_assert_ptr_nonnull(zip);
+    for (int32_t i = 0; i < 2; i++) {
+        zip_source_t *member = zip_source_buffer(zip, first, sizeof first - 1, 0);
+        zip_int64_t index = zip_file_add(zip, i == 0 ? "a.npy" : "b.npy", member, 0);
+        ck_assert(index >= 0 && zip_set_file_compression(zip, (zip_uint64_t)index, method, 0) == 0);
+    }
+    ck_assert_int_eq(zip_close(zip), 0);
+    uint8_t bytes[2048];
+    ck_assert_int_eq(zip_source_open(archive), 0);
+    zip_int64_t size = zip_source_read(archive, bytes, sizeof bytes - 1);
+    ck_assert_int_gt(size, 0);
+    bytes[size] = 1; // two inputs of three numbers
+    write_file("arrays", name, bytes, (size_t)size + 1);
+    zip_source_close(archive);
+    zip_source_free(archive);
+    zip_error_fini(&error);
+}
+
+static void write_arrays(void) {
+    static const char one[] = "\x93NUMPY\1\0\x3a\0{'descr': '|u1', 'fortran_order': False, 'shape': (4, 3)}    \n"
+                              "0123456789ab\x80";
+    write_file("arrays", "bytes", one, sizeof one - 1);
+    write_npz("stored", ZIP_CM_STORE);
+    write_npz("deflated", ZIP_CM_DEFLATE);
+}
+
+// ---- Float models behind the two bytes that choose mode and options.
+static int32_t float_constant(struct systole_graph *graph, int32_t rank, const int32_t *shape, uint32_t *random) {
+    float values[2048];
+    size_t count = 1;
+    for (int32_t i = 0; i < rank; i++) {
+        count *= (size_t)shape[i];
+    }
+    ck_assert_uint_le(count, sizeof values / sizeof values[0]);
+    for (size_t i = 0; i < count; i++) {
+        values[i] = (float)testing_range(random, -1000, 1000) * 0.001f;
+    }
+    return build_constant(graph, SYSTOLE_FLOAT32, rank, shape, values);
+}
+
+static void write_float_models(void) {
+    const int32_t filter[] = {4, 3, 3, 2}, deep[] = {1, 3, 3, 4}, four = 4, flat[] = {1, 144}, dense[] = {10, 144},
+                  ten = 10, scores[] = {1, 10};
+    uint32_t random = 5;
+    struct systole_graph graph;
+    build_graph(&graph, "float");
+    int32_t input = build_map(&graph, SYSTOLE_FLOAT32, 1, 6, 6, 2), maps[5];
+    for (int32_t i = 0; i < 5; i++) {
+        maps[i] = build_map(&graph, SYSTOLE_FLOAT32, 1, 6, 6, 4);
+    }
+    build_input(&graph, input);
+    build_operator(&graph, SYSTOLE_OP_CONV_2D, input, float_constant(&graph, 4, filter, &random),
+                   float_constant(&graph, 1, &four, &random), maps[0]);
+    build_operator(&graph, SYSTOLE_OP_MUL, maps[0], float_constant(&graph, 1, &four, &random), -1, maps[1]);
+    build_operator(&graph, SYSTOLE_OP_RELU, maps[1], -1, -1, maps[2]);
+    build_operator(&graph, SYSTOLE_OP_DEPTHWISE_CONV_2D, maps[2], float_constant(&graph, 4, deep, &random),
+                   float_constant(&graph, 1, &four, &random), maps[3])
+        ->options.depth_multiplier = 1;
+    build_operator(&graph, SYSTOLE_OP_ADD, maps[2], maps[3], -1, maps[4]);
+    int32_t row = build_tensor(&graph, SYSTOLE_FLOAT32, 2, flat),
+            logits = build_tensor(&graph, SYSTOLE_FLOAT32, 2, scores);
+    struct systole_operator *reshape = build_operator(&graph, SYSTOLE_OP_RESHAPE, maps[4], -1, -1, row);
+    reshape->options.new_rank = 2;
+    memcpy(reshape->options.new_shape, flat, sizeof flat);
+    build_operator(&graph, SYSTOLE_OP_FULLY_CONNECTED, row, float_constant(&graph, 2, dense, &random),
+                   float_constant(&graph, 1, &ten, &random), logits);
+    int32_t output = build_tensor(&graph, SYSTOLE_FLOAT32, 2, scores);
+    build_operator(&graph, SYSTOLE_OP_SOFTMAX, logits, -1, -1, output)->options.beta = 1.0f;
+    build_output(&graph, output);
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    struct systole_diagnostic diagnostic;
+    ck_assert_int_eq(systole_graph_write(&graph, NULL, &bytes, &size, &diagnostic), SYSTOLE_OK);
+    for (uint32_t mode = 0; mode < 3; mode++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "float%u", mode);
+        steps_size = 0;
+        put_number(mode, 1);
+        put_number(mode == 0 ? 0x35 : 0, 1);
+        put(bytes, size);
+        write_file("quantize", name, steps, steps_size);
+    }
+    free(bytes);
+    systole_graph_free(&graph);
+}
+
 static void write_studies(void) {
     static const char *const all[] = {
         "{\"models\": [\"a.tflite\", \"/b.tflite\"], \"rows\": [8, 16], \"taps\": 3, \"device\": \"rtl\"}",
@@ -548,6 +645,8 @@ START_TEST(corpus) {
     write_bus_servers();
     write_usbfs();
     write_npy();
+    write_arrays();
+    write_float_models();
     write_studies();
     write_lies();
     write_capture();

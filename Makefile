@@ -254,6 +254,10 @@ soak-threads: $(SOAK) $(BUILD)/tests/library/test_several_devices
 	CK_FORK=no $(BUILD)/tests/library/test_several_devices
 soak-address: $(SOAK)
 	$(SOAK) run $(SOAK_MODEL) model 2000 20 1 200
+# The table of docs/quantization.md, on ../shared's models.
+.PHONY: bench-quantization
+bench-quantization: $(SYSTOLE) $(BUILD)/tests/quantizer/test_published_models $(RTL_DIR)/systole16/systole_rtl.so
+	@bench/quantization.py $(SYSTOLE) $(BUILD)/tests/quantizer/test_published_models
 # Throughput and time to ready through libusb on the FUSE bus.
 # The CPU runtime against XNNPACK, layer by layer; only this needs XNNPACK.
 BENCH_CPU_PACKAGES := libxnnpack-dev libpthreadpool-dev

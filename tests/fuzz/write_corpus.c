@@ -454,7 +454,7 @@ static void write_npy(void) {
 
 // An .npz of two arrays, stored or deflated. The byte that chooses the model's inputs stands behind the file.
 static void write_npz(const char *name, int32_t method) {
-    static const char first[] = "\x93NUMPY\1\0\x3b\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } \n"
+    static const char first[] = "\x93NUMPY\1\0\x3d\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } \n"
                                 "0123456789abcdefghijklmn";
     zip_error_t error;
     zip_error_init(&error);
@@ -481,7 +481,7 @@ static void write_npz(const char *name, int32_t method) {
 }
 
 static void write_arrays(void) {
-    static const char one[] = "\x93NUMPY\1\0\x3a\0{'descr': '|u1', 'fortran_order': False, 'shape': (4, 3)}    \n"
+    static const char one[] = "\x93NUMPY\1\0\x3e\0{'descr': '|u1', 'fortran_order': False, 'shape': (4, 3)}    \n"
                               "0123456789ab\x80";
     write_file("arrays", "bytes", one, sizeof one - 1);
     write_npz("stored", ZIP_CM_STORE);

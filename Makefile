@@ -84,6 +84,7 @@ help:
 	@echo "make zoo             every network of \`systole zoo\` as build/zoo/NAME_int8.tflite"
 	@echo "make fuzz-models SECONDS=N [SEED=S]  random graphs, CPU against model and RTL"
 	@echo "make bench           cycles of all models against bench/cycles.tsv (UPDATE=1 remakes it)"
+	@echo "make bench-quantization  quantised models beside float32: sizes, errors, times (docs/quantization.md)"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
 # Debian's packages, installed when one is missing.

@@ -145,7 +145,7 @@ START_TEST(specification) {
         int32_t largest = 0;
         ck_assert_float_eq(bias->quantisation.scale[c], input_scale * scale);
         for (uint32_t k = 0; k < 27; k++) {
-            int32_t q = (int8_t)weights->data[27 * c + k];
+            int32_t q = ((const int8_t *)weights->data)[27 * c + k];
             ck_assert(fabsf(scale * (float)q - real[27 * c + k]) <= 0.5001f * scale);
             largest = abs(q) > largest ? abs(q) : largest;
         }

@@ -112,14 +112,16 @@ $(BUILD)/gen/%_generated.h: %.fbs
 	$(SAY) '  FLATC $<'
 	$(AT)flatc --cpp --gen-mutable -o $(@D) $<
 
-OPTIMISE_LOOPS := -O3 -fno-trapping-math -fno-math-errno
+OPTIMISE_LOOPS := $(if $(SANITIZE),-O1,-O3) -fno-trapping-math -fno-math-errno
+# Unrolled intrinsics under UndefinedBehaviorSanitizer take minutes to compile; fuzzers do not come to them.
+OPTIMISE_INTRINSICS := $(OPTIMISE_LOOPS) $(if $(SANITIZE),-fno-sanitize=$(if $(findstring fuzzer,$(SANITIZE)),all,undefined))
 # Fast kernels are loops: optimised further, each set for its own instructions, which only it may use.
 $(BUILD)/obj/runtime/fast/%: OPTIMISE_MORE = $(OPTIMISE_LOOPS)
 MACHINE := $(shell $(CC) -dumpmachine)
 ifneq ($(filter x86_64%,$(MACHINE)),)
-$(BUILD)/obj/runtime/fast/micro_avx2.c.o: OPTIMISE_MORE = $(OPTIMISE_LOOPS) -mavx2 -mfma
+$(BUILD)/obj/runtime/fast/micro_avx2.c.o: OPTIMISE_MORE = $(OPTIMISE_INTRINSICS) -mavx2 -mfma
 $(BUILD)/obj/runtime/fast/micro_avx512.c.o: \
-  OPTIMISE_MORE = $(OPTIMISE_LOOPS) -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+  OPTIMISE_MORE = $(OPTIMISE_INTRINSICS) -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 endif
 ifneq ($(filter aarch64%,$(MACHINE)),)
 $(BUILD)/obj/runtime/fast/micro_neon_dot.c.o: OPTIMISE_MORE = $(OPTIMISE_LOOPS) -march=armv8.2-a+dotprod

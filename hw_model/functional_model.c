@@ -11,10 +11,6 @@
 
 #define SLICE_CYCLES 65536u // about a FIFO's bytes at the link's usual rate
 
-#define CONTROL_START 1u
-#define CONTROL_RESET 2u
-#define CONTROL_INTERRUPT 4u
-
 static struct systole_functional_model *model_of(struct systole_accelerator *accelerator) {
     return (struct systole_functional_model *)accelerator;
 }
@@ -141,9 +137,9 @@ static bool pull_event(struct systole_accelerator *accelerator, struct systole_e
 }
 
 static uint64_t read_status(const struct systole_functional_model *model) {
-    uint64_t error = (model->error & 0xff) != 0;
-    return (model->control & CONTROL_START) | (uint64_t)model->running << 1 | error << 2 |
-           (uint64_t)model->interrupt_pending << 3 | (uint64_t)model->launch.token << 32;
+    return (model->control & SYSTOLE_CONTROL_START ? SYSTOLE_STATUS_STARTED : 0) |
+           (model->running ? SYSTOLE_STATUS_RUNNING : 0) | ((model->error & 0xff) != 0 ? SYSTOLE_STATUS_ERROR : 0) |
+           (model->interrupt_pending ? SYSTOLE_STATUS_INTERRUPT : 0) | (uint64_t)model->launch.token << 32;
 }
 
 static uint64_t read_register(struct systole_accelerator *accelerator, uint32_t address) {
@@ -204,8 +200,8 @@ static void write_register(struct systole_accelerator *accelerator, uint32_t add
     uint32_t table = (address - SYSTOLE_REGISTER_COMMAND_TABLE) / 8;
     switch (address) {
     case SYSTOLE_REGISTER_CONTROL:
-        model->control = value & (CONTROL_START | CONTROL_INTERRUPT);
-        if ((value & CONTROL_RESET) != 0) {
+        model->control = value & (SYSTOLE_CONTROL_START | SYSTOLE_CONTROL_INTERRUPT_ENABLE);
+        if ((value & SYSTOLE_CONTROL_SOFT_RESET) != 0) {
             reset(accelerator);
         }
         break;
@@ -236,7 +232,7 @@ static void write_register(struct systole_accelerator *accelerator, uint32_t add
 
 static bool interrupt(struct systole_accelerator *accelerator) {
     const struct systole_functional_model *model = model_of(accelerator);
-    return model->interrupt_pending && (model->control & CONTROL_INTERRUPT) != 0;
+    return model->interrupt_pending && (model->control & SYSTOLE_CONTROL_INTERRUPT_ENABLE) != 0;
 }
 
 // A frame whose header is in may have work left although no byte waits.

@@ -11,7 +11,6 @@
 
 #define SYSTOLE_STREAM_BYTES 65536u // FIFOs in front of the link, each way
 #define SYSTOLE_EVENT_COUNT 1024u
-#define SYSTOLE_DEFAULT_WATCHDOG (1u << 24)
 
 struct systole_byte_fifo {
     uint8_t *bytes;

@@ -28,7 +28,7 @@ void systole_functional_launch(struct systole_functional_model *model) {
     }
     model->launch = *launch;
     if (model->launch.watchdog_cycles == 0) {
-        model->launch.watchdog_cycles = SYSTOLE_DEFAULT_WATCHDOG;
+        model->launch.watchdog_cycles = SYSTOLE_DEFAULT_WATCHDOG_CYCLES;
     }
     systole_schedule_begin(&model->schedule, &model->target, true);
     model->running = true;

@@ -28,7 +28,6 @@ enum {
     RECIPIENT_DEVICE = 0,
     RECIPIENT_INTERFACE = 1,
     RECIPIENT_ENDPOINT = 2,
-    CONTROL_START_WITH_INTERRUPT = 1 | 4,
 };
 
 struct setup {
@@ -70,7 +69,8 @@ static void start_firmware(struct systole_usb_device *device) {
         functions->write_register(device->accelerator, SYSTOLE_REGISTER_COMMAND_TABLE + 8 * i, entries);
     }
     reenumerate(device, true);
-    functions->write_register(device->accelerator, SYSTOLE_REGISTER_CONTROL, CONTROL_START_WITH_INTERRUPT);
+    functions->write_register(device->accelerator, SYSTOLE_REGISTER_CONTROL,
+                              SYSTOLE_CONTROL_START | SYSTOLE_CONTROL_INTERRUPT_ENABLE);
 }
 
 void systole_usb_stop_firmware(struct systole_usb_device *device) {

@@ -104,7 +104,7 @@ static enum systole_status bring_up_once(struct systole_driver *driver, bool *fi
     if (status == SYSTOLE_OK && product == SYSTOLE_USB_APPLICATION_PRODUCT_ID) {
         status = reset_accelerator(driver);
         status = status == SYSTOLE_OK ? systole_driver_read_register(driver, SYSTOLE_REGISTER_STATUS, &state) : status;
-        if (status == SYSTOLE_OK && (*firmware_again || (state & 1) == 0)) {
+        if (status == SYSTOLE_OK && (*firmware_again || (state & SYSTOLE_STATUS_STARTED) == 0)) {
             status = systole_firmware_detach(driver->transport, silence);
             status = status == SYSTOLE_OK ? functions->attach(driver->transport, SYSTOLE_USB_BOOT_PRODUCT_ID, silence)
                                           : status;

@@ -355,13 +355,13 @@ void driver_check_progress(struct systole_driver *driver) {
         return;
     }
     bool ours = head->phase == DRIVER_RUNNING && status >> 32 == head->request->token;
-    bool running = (status & 2) != 0;
-    if ((status & 4) != 0) {
+    bool running = (status & SYSTOLE_STATUS_RUNNING) != 0;
+    if ((status & SYSTOLE_STATUS_ERROR) != 0) {
         if (read_register(driver, SYSTOLE_REGISTER_ERROR, &error) &&
             read_register(driver, SYSTOLE_REGISTER_ERROR_DETAIL, &detail)) {
             driver_fail_fault(driver, error & 255, error >> 8 & 255, (uint32_t)(error >> 32), (uint32_t)detail);
         }
-    } else if ((status & 1) == 0) {
+    } else if ((status & SYSTOLE_STATUS_STARTED) == 0) {
         driver_fail(driver, SYSTOLE_DEVICE_PROTOCOL, "", "the device has lost its firmware");
     } else if (ours && running && cycles > head->limit) {
         driver_fail(driver, SYSTOLE_DEVICE_TIMEOUT, "", "%llu cycles of a run that was predicted to take %llu",

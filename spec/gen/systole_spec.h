@@ -265,7 +265,6 @@ static_assert(offsetof(struct systole_command, body.elementwise.output_shift) ==
 #define SYSTOLE_USB_FIRMWARE_VERSION 0x10000u
 #define SYSTOLE_FRAME_MAGIC 0x5953u
 #define SYSTOLE_FIRMWARE_MAGIC 0x46535953u
-#define SYSTOLE_PROGRAM_MAGIC 0x31535953u
 #define SYSTOLE_DEFAULT_WATCHDOG_CYCLES 16777216u
 
 enum systole_usb_request {

@@ -4,7 +4,7 @@
 // channel and in float32, one thread. Each layer is a model of one operator here and one operator there. The four take
 // turns for many short rounds, so that whatever else the machine does meets all of them; best and median of the rounds
 // are printed. Sums are weighted by how often MobileNetV2 has a layer.
-//   build/bench/cpu [rounds]
+//   build/bench/cpu [rounds [part of a layer's name]]
 #include <stdio.h>
 
 #if defined(__has_include)
@@ -288,6 +288,9 @@ int main(int argc, char **argv) {
     double sums[RUNNERS][2] = {{0}}, macs = 0, worst[2] = {1.0e9, 1.0e9};
     for (int i = 0; i < LAYERS; i++) {
         const struct layer *l = &layers[i];
+        if (argc > 2 && strstr(l->name, argv[2]) == NULL) {
+            continue;
+        }
         struct bench *b = allocate(sizeof *b);
         make(b, l);
         measure(b, rounds);

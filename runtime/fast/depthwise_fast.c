@@ -141,6 +141,20 @@ static void run_integer_row(const struct invocation *v, const uint8_t *const *ta
     }
 }
 
+// Lines of the input that the next row of outputs reads and this one does not. The map may be larger than the caches
+// near the processor, and its rows are read side by side, which prefetchers do not follow well.
+static void fetch_next(const struct invocation *v, const uint8_t *map, int32_t y) {
+    const struct systole_kernel_window *w = &v->dense->window;
+    int64_t end = (int64_t)(y + 1) * w->stride_h - w->padding_top + (int64_t)(w->filter_height - 1) * w->dilation_h + 1;
+    int64_t first = end - (w->stride_h < w->filter_height ? w->stride_h : w->filter_height);
+    first = first > 0 ? first : 0;
+    end = end < w->input_height ? end : w->input_height;
+    size_t row = (size_t)w->input_width * v->pixel;
+    for (size_t byte = (size_t)first * row; first < end && byte < (size_t)end * row; byte += 64) {
+        __builtin_prefetch(map + byte, 0, 2);
+    }
+}
+
 static void run_row(void *context, uint32_t index, uint32_t thread) {
     const struct invocation *v = context;
     const struct depthwise *d = v->dense;
@@ -154,6 +168,7 @@ static void run_row(void *context, uint32_t index, uint32_t thread) {
     const uint8_t *map = v->map + batch * (size_t)w->input_height * (size_t)w->input_width * v->pixel;
     const uint8_t *outside = d->kind == HYBRID ? scratch + d->outside_scratch + batch * d->channels : d->outside;
     point_row(v, map, outside, y, pointers);
+    fetch_next(v, map, y);
     size_t tap_step = d->columns > 0 ? (size_t)w->stride_w * (size_t)w->filter_height : d->taps_read;
     if (d->kind != FLOAT) {
         run_integer_row(v, pointers, tap_step, thread, batch, index * pixels);

@@ -215,84 +215,118 @@ ALWAYS __m512i load_tap(const uint8_t *const *taps, size_t tap_step, size_t chan
     return _mm512_xor_si512(bytes, flip);
 }
 
-ALWAYS void depthwise_pixel(const struct systole_depthwise_row *row, const uint8_t *const *taps, size_t channel,
-                            const uint8_t *weights, size_t groups, size_t count, __mmask64 mask, const bool pair,
-                            const bool has_zero_point, size_t pixel) {
-    const __m512i flip = _mm512_set1_epi8(row->is_signed ? (char)0x80 : 0), ones = _mm512_set1_epi8(1);
-    __m512i sums[4], totals[4];
+// The next four taps as four vectors of four bytes a channel.
+ALWAYS void interleave_taps(const uint8_t *const *taps, size_t tap_step, size_t channel, __mmask64 mask,
+                            const bool pair, __m512i flip, __m512i quads[4]) {
+    __m512i t0 = load_tap(taps, tap_step, channel, mask, pair, flip);
+    __m512i t1 = load_tap(taps + 1, tap_step, channel, mask, pair, flip);
+    __m512i t2 = load_tap(taps + 2, tap_step, channel, mask, pair, flip);
+    __m512i t3 = load_tap(taps + 3, tap_step, channel, mask, pair, flip);
+    __m512i low01 = _mm512_unpacklo_epi8(t0, t1), high01 = _mm512_unpackhi_epi8(t0, t1);
+    __m512i low23 = _mm512_unpacklo_epi8(t2, t3), high23 = _mm512_unpackhi_epi8(t2, t3);
+    quads[0] = _mm512_unpacklo_epi16(low01, low23);
+    quads[1] = _mm512_unpackhi_epi16(low01, low23);
+    quads[2] = _mm512_unpacklo_epi16(high01, high23);
+    quads[3] = _mm512_unpackhi_epi16(high01, high23);
+}
+
+ALWAYS void store_sums(const __m512i sums[4], int32_t *to, int32_t *second, size_t count, const bool pair) {
+    int32_t ordered[64] = {0};
 #pragma GCC unroll 4
     for (int v = 0; v < 4; v++) {
-        sums[v] = _mm512_loadu_si512(row->bias + 16 * v);
-        totals[v] = _mm512_setzero_si512();
-    }
-    for (size_t g = 0; g < groups; g++, weights += 256) {
-        __m512i t0 = load_tap(taps + 4 * g, row->tap_step, channel, mask, pair, flip);
-        __m512i t1 = load_tap(taps + 4 * g + 1, row->tap_step, channel, mask, pair, flip);
-        __m512i t2 = load_tap(taps + 4 * g + 2, row->tap_step, channel, mask, pair, flip);
-        __m512i t3 = load_tap(taps + 4 * g + 3, row->tap_step, channel, mask, pair, flip);
-        __m512i low01 = _mm512_unpacklo_epi8(t0, t1), high01 = _mm512_unpackhi_epi8(t0, t1);
-        __m512i low23 = _mm512_unpacklo_epi8(t2, t3), high23 = _mm512_unpackhi_epi8(t2, t3);
-        const __m512i quads[4] = {_mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
-                                  _mm512_unpacklo_epi16(high01, high23), _mm512_unpackhi_epi16(high01, high23)};
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) {
-            sums[v] = add_products(sums[v], quads[v], _mm512_loadu_si512(weights + 64 * v));
-            if (has_zero_point) {
-                totals[v] = add_products(totals[v], quads[v], ones);
-            }
+        int32_t lanes[16];
+        _mm512_storeu_si512(lanes, sums[v]);
+        for (int l = 0; l < 4; l++) {
+            memcpy(ordered + 16 * l + 4 * v, lanes + 4 * l, 4 * sizeof *lanes);
         }
     }
-    if (has_zero_point) {
-        const __m512i zero_point = _mm512_set1_epi32(row->weight_zero_point);
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) {
-            sums[v] = _mm512_sub_epi32(sums[v], _mm512_mullo_epi32(totals[v], zero_point));
-        }
+    memcpy(to, ordered, count * sizeof *ordered);
+    if (pair) {
+        memcpy(second, ordered + 32, count * sizeof *ordered);
     }
-    const struct systole_requantiser *q = row->requantiser;
-    if (q == NULL) {
-        int32_t ordered[64] = {0};
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) {
-            for (int l = 0; l < 4; l++) {
-                _mm_storeu_si128((__m128i *)(void *)(ordered + 16 * l + 4 * v),
-                                 l == 0   ? _mm512_castsi512_si128(sums[v])
-                                 : l == 1 ? _mm512_extracti32x4_epi32(sums[v], 1)
-                                 : l == 2 ? _mm512_extracti32x4_epi32(sums[v], 2)
-                                          : _mm512_extracti32x4_epi32(sums[v], 3));
-            }
-        }
-        memcpy(row->sums + pixel * row->channels + channel, ordered, count * sizeof *ordered);
-        if (pair) {
-            memcpy(row->sums + (pixel + 1) * row->channels + channel, ordered + 32, count * sizeof *ordered);
-        }
-        return;
-    }
-    __m512i scaled[4];
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++) {
-        const struct rescale s = load_rescale(q, 16 * (size_t)v);
-        scaled[v] = apply_rescale(&s, sums[v]);
-    }
+}
+
+ALWAYS void store_pixels(const struct systole_requantiser *q, const __m512i scaled[4], uint8_t *output, uint8_t *second,
+                         size_t count, __mmask64 mask, const bool pair) {
     __m512i bytes =
         _mm512_packs_epi16(_mm512_packs_epi32(scaled[0], scaled[1]), _mm512_packs_epi32(scaled[2], scaled[3]));
     bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8((char)q->low));
     bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8((char)q->high));
     bytes = _mm512_xor_si512(bytes, _mm512_set1_epi8((char)q->flip));
-    uint8_t *output = row->output + pixel * row->channels + channel;
     if (pair) {
-        __m256i first = _mm512_castsi512_si256(bytes), second = _mm512_extracti64x4_epi64(bytes, 1);
+        __m256i low = _mm512_castsi512_si256(bytes), high = _mm512_extracti64x4_epi64(bytes, 1);
         if (count == 32) {
-            _mm256_storeu_si256((__m256i *)(void *)output, first);
-            _mm256_storeu_si256((__m256i *)(void *)(output + row->channels), second);
+            _mm256_storeu_si256((__m256i *)(void *)output, low);
+            _mm256_storeu_si256((__m256i *)(void *)second, high);
         } else {
-            _mm256_mask_storeu_epi8(output, (__mmask32)mask, first);
-            _mm256_mask_storeu_epi8(output + row->channels, (__mmask32)mask, second);
+            _mm256_mask_storeu_epi8(output, (__mmask32)mask, low);
+            _mm256_mask_storeu_epi8(second, (__mmask32)mask, high);
         }
     } else if (count == 64) {
         _mm512_storeu_si512(output, bytes);
     } else {
         _mm512_mask_storeu_epi8(output, mask, bytes);
+    }
+}
+
+// `vectors` pixels, or pairs of pixels, at once: what is loaded of weights and parameters serves them all.
+ALWAYS void depthwise_pixels(const struct systole_depthwise_row *row, size_t channel, const uint8_t *weights,
+                             size_t groups, size_t count, __mmask64 mask, const bool pair, const bool has_zero_point,
+                             size_t pixel, const int vectors) {
+    const __m512i flip = _mm512_set1_epi8(row->is_signed ? (char)0x80 : 0), ones = _mm512_set1_epi8(1);
+    const size_t wide = pair ? 2 : 1;
+    __m512i sums[2][4], totals[2][4];
+#pragma GCC unroll 2
+    for (int p = 0; p < vectors; p++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) {
+            sums[p][v] = _mm512_loadu_si512(row->bias + 16 * v);
+            totals[p][v] = _mm512_setzero_si512();
+        }
+    }
+    for (size_t g = 0; g < groups; g++, weights += 256) {
+#pragma GCC unroll 2
+        for (int p = 0; p < vectors; p++) {
+            __m512i quads[4];
+            const uint8_t *const *taps = row->taps + (pixel + wide * (size_t)p) * row->tap_step + 4 * g;
+            interleave_taps(taps, row->tap_step, channel, mask, pair, flip, quads);
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; v++) {
+                sums[p][v] = add_products(sums[p][v], quads[v], _mm512_loadu_si512(weights + 64 * v));
+                if (has_zero_point) {
+                    totals[p][v] = add_products(totals[p][v], quads[v], ones);
+                }
+            }
+        }
+    }
+    if (has_zero_point) {
+        const __m512i zero_point = _mm512_set1_epi32(row->weight_zero_point);
+        for (int p = 0; p < vectors; p++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; v++) {
+                sums[p][v] = _mm512_sub_epi32(sums[p][v], _mm512_mullo_epi32(totals[p][v], zero_point));
+            }
+        }
+    }
+    const struct systole_requantiser *q = row->requantiser;
+    if (q != NULL) {
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) {
+            const struct rescale s = load_rescale(q, 16 * (size_t)v);
+#pragma GCC unroll 2
+            for (int p = 0; p < vectors; p++) {
+                sums[p][v] = apply_rescale(&s, sums[p][v]);
+            }
+        }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < vectors; p++) {
+        size_t place = (pixel + wide * (size_t)p) * row->channels + channel;
+        if (q == NULL) {
+            store_sums(sums[p], row->sums + place, row->sums + place + row->channels, count, pair);
+        } else {
+            store_pixels(q, sums[p], row->output + place, row->output + place + row->channels, count, mask, pair);
+        }
     }
 }
 
@@ -314,25 +348,44 @@ ALWAYS void depthwise_block(const struct systole_depthwise_row *row, size_t chan
     block.bias += channel;
     const __mmask64 mask = first64(count);
     if (count <= 32) { // weights and parameters of such a block are there twice
+        for (; !has_zero_point && pixel + 4 <= row->pixels; pixel += 4) {
+            depthwise_pixels(&block, channel, weights, groups, count, mask, true, has_zero_point, pixel, 2);
+        }
         for (; pixel + 2 <= row->pixels; pixel += 2) {
-            depthwise_pixel(&block, row->taps + pixel * row->tap_step, channel, weights, groups, count, mask, true,
-                            has_zero_point, pixel);
+            depthwise_pixels(&block, channel, weights, groups, count, mask, true, has_zero_point, pixel, 1);
         }
     }
+    for (; !has_zero_point && pixel + 2 <= row->pixels; pixel += 2) {
+        depthwise_pixels(&block, channel, weights, groups, count, mask, false, has_zero_point, pixel, 2);
+    }
     for (; pixel < row->pixels; pixel++) {
-        depthwise_pixel(&block, row->taps + pixel * row->tap_step, channel, weights, groups, count, mask, false,
-                        has_zero_point, pixel);
+        depthwise_pixels(&block, channel, weights, groups, count, mask, false, has_zero_point, pixel, 1);
     }
 }
 
+// Pixels that are taken at once through all blocks of channels, an even number: what their taps touch stays in the
+// first-level cache, and memory is read almost in its order.
+static size_t pixels_at_once(size_t channels, size_t values, size_t least) {
+    size_t pixels = values / channels / 2 * 2;
+    return pixels > least ? pixels : least;
+}
+
 static void depthwise(const struct systole_depthwise_row *row) {
-    for (size_t channel = 0; channel < row->channels; channel += 64) {
-        if (row->weight_zero_point != 0) {
-            depthwise_block(row, channel, row->groups, true);
-        } else if (row->groups == 3) {
-            depthwise_block(row, channel, 3, false);
-        } else {
-            depthwise_block(row, channel, row->groups, false);
+    size_t step = pixels_at_once(row->channels, 8192, 8);
+    for (size_t pixel = 0; pixel < row->pixels; pixel += step) {
+        struct systole_depthwise_row part = *row;
+        part.taps += pixel * row->tap_step;
+        part.pixels = row->pixels - pixel < step ? row->pixels - pixel : step;
+        part.output = row->output != NULL ? row->output + pixel * row->channels : NULL;
+        part.sums = row->sums != NULL ? row->sums + pixel * row->channels : NULL;
+        for (size_t channel = 0; channel < row->channels; channel += 64) {
+            if (row->weight_zero_point != 0) {
+                depthwise_block(&part, channel, row->groups, true);
+            } else if (row->groups == 3) {
+                depthwise_block(&part, channel, 3, false);
+            } else {
+                depthwise_block(&part, channel, row->groups, false);
+            }
         }
     }
 }
@@ -421,12 +474,19 @@ ALWAYS void depthwise_float_channels(const struct systole_float_depthwise_row *r
 }
 
 static void depthwise_float(const struct systole_float_depthwise_row *row) {
-    for (size_t channel = 0; channel < row->channels; channel += 16) {
-        size_t left = row->channels - channel;
-        if (left >= 16 && row->tap_count == 9) {
-            depthwise_float_channels(row, channel, 0xFFFF, 9);
-        } else {
-            depthwise_float_channels(row, channel, first16(left < 16 ? (uint32_t)left : 16), row->tap_count);
+    size_t step = pixels_at_once(row->channels, 512, 2);
+    for (size_t pixel = 0; pixel < row->pixels; pixel += step) {
+        struct systole_float_depthwise_row part = *row;
+        part.taps += pixel * row->tap_step;
+        part.pixels = row->pixels - pixel < step ? row->pixels - pixel : step;
+        part.output += pixel * row->channels;
+        for (size_t channel = 0; channel < row->channels; channel += 16) {
+            size_t left = row->channels - channel;
+            if (left >= 16 && row->tap_count == 9) {
+                depthwise_float_channels(&part, channel, 0xFFFF, 9);
+            } else {
+                depthwise_float_channels(&part, channel, first16(left < 16 ? (uint32_t)left : 16), row->tap_count);
+            }
         }
     }
 }

@@ -210,7 +210,7 @@ static void help(void) {
         "units                        queues, tokens, and the next command of each unit\n"
         "tensors                      where the run's tensors lie, and how much of them is written\n"
         "print T, dump T FILE         a tensor's elements; . is not written yet\n"
-        "compare T                    with what the CPU computes for the same inputs\n"
+        "compare T, box [N]           T with what the CPU computes; what command N wrote (before the held one)\n"
         "memory PLACE [COUNT]         words; PLACE is a word or REGION:OFFSET (x)\n"
         "registers [NAME[[N]]]        registers with their fields (reg)\n"
         "set NAME[[N]] VALUE          writes a register\n"
@@ -265,6 +265,8 @@ static bool look(struct debugger *d, char **words, uint32_t count) {
         (void)debugger_dump_tensor(d, first, second);
     } else if (strcmp(words[0], "compare") == 0 && first != NULL) {
         (void)debugger_compare_tensor(d, first);
+    } else if (strcmp(words[0], "box") == 0) {
+        (void)debugger_compare_box(d, first);
     } else if (strcmp(words[0], "where") == 0) {
         where(d);
     } else if (strcmp(words[0], "output") == 0) {

@@ -84,6 +84,8 @@ bool debugger_print_tensor(struct debugger *d, const char *name);
 bool debugger_dump_tensor(struct debugger *d, const char *name, const char *path);
 bool debugger_prepare_reference(struct debugger *d); // d->reference has run with the same inputs
 bool debugger_compare_tensor(struct debugger *d, const char *name);
+// What one command wrote (NULL: the last before the held one), where it wrote it.
+bool debugger_compare_box(struct debugger *d, const char *command);
 // Which operator a breakpoint means: an index, or the name of the tensor that it makes. False: none, complained.
 bool debugger_find_operator(struct debugger *d, const char *name, uint32_t *index);
 bool debugger_has_retired(const struct debugger *d, uint32_t command);

@@ -220,8 +220,8 @@ static bool read_contents(struct debugger *d, const char *name, struct contents 
     if (p == NULL || p->address >> 28 >= SYSTOLE_REGION_HOST) {
         return debugger_complain(d,
                                  p == NULL ? "%s is not on the device in segment %u"
-                                           : "%s is never whole on the device; `memory` shows the words that a "
-                                             "command of segment %u wrote",
+                                           : "%s is never whole on the device; `box` compares what a command of "
+                                             "segment %u wrote",
                                  c->about->name, d->segment_index);
     }
     c->bytes = calloc(c->about->size + 1, 1);
@@ -332,4 +332,110 @@ bool debugger_compare_tensor(struct debugger *d, const char *name) {
     }
     free_contents(&c);
     return good;
+}
+
+// The words that a command writes, pixel after pixel of its box; false: its format has no such walk.
+struct walk {
+    uint32_t address, row_stride, tile_stride, pixel_stride, width;
+};
+
+static bool walk_of(const struct debugger *d, uint32_t command, struct walk *walk) {
+    const struct systole_command *c = &d->segment->commands[command];
+    const struct systole_command_info *b = &d->segment->info[command];
+    const struct systole_opcode_description *opcode = systole_describe_opcode(c->header.opcode);
+    uint32_t format = opcode != NULL ? opcode->format : SYSTOLE_FORMAT_NONE, height;
+    if (format == SYSTOLE_FORMAT_WINDOW) {
+        const struct systole_window *w = &c->body.window;
+        *walk = (struct walk){w->output_address, w->output_row_stride, w->output_tile_stride, w->output_pixel_stride,
+                              w->output_width};
+        height = w->output_height;
+    } else if (format == SYSTOLE_FORMAT_ELEMENTWISE) {
+        const struct systole_elementwise *e = &c->body.elementwise;
+        *walk = (struct walk){e->output_address, e->output_row_stride, e->output_tile_stride, e->output_pixel_stride,
+                              e->width};
+        height = e->height;
+    } else {
+        return false;
+    }
+    return (uint64_t)(b->y1 - b->y0) * (b->x1 - b->x0) == (uint64_t)height * walk->width && b->y_step <= 1 &&
+           b->x_step <= 1 && b->c0 % d->program->target.columns == 0 && walk->address >> 28 < SYSTOLE_REGIONS;
+}
+
+struct box_result {
+    uint64_t elements, different;
+    size_t first;
+    int found, expected;
+};
+
+// One pixel of the box, tile after tile.
+static bool compare_pixel(struct debugger *d, const struct systole_command_info *b, const struct walk *walk,
+                          uint64_t pixel, const uint8_t *expected, struct box_result *result) {
+    const struct systole_tensor *t = &d->graph->tensors[b->tensor_index];
+    const struct systole_placement *p = placement_of(d, b->tensor_index);
+    uint32_t columns = d->program->target.columns, width = b->x1 - b->x0;
+    uint64_t base = (uint64_t)d->windows[walk->address >> 28].base + (walk->address & 0xfffffff);
+    size_t element = ((size_t)(b->y0 + pixel / width) * p->width + b->x0 + pixel % width) * p->channels + b->c0;
+    for (uint32_t c = b->c0; c < b->c1; c += columns) {
+        uint8_t word[64] = {0};
+        bool parity;
+        uint32_t lanes = b->c1 - c < columns ? b->c1 - c : columns;
+        uint64_t at = base + (uint64_t)((c - b->c0) / columns) * walk->tile_stride +
+                      pixel / walk->width * walk->row_stride + pixel % walk->width * walk->pixel_stride;
+        enum systole_status status = systole_driver_peek(d->driver, (uint32_t)at, word, &parity);
+        if (status != SYSTOLE_OK) {
+            return debugger_complain(d, "word %llu cannot be read: %s", (unsigned long long)at,
+                                     systole_status_name(status));
+        }
+        for (uint32_t lane = 0; lane < lanes; lane++, element++) {
+            result->elements++;
+            if (word[lane] != expected[element] && result->different++ == 0) {
+                result->first = element;
+                result->found = t->dtype == SYSTOLE_UINT8 ? word[lane] : (int8_t)word[lane];
+                result->expected = t->dtype == SYSTOLE_UINT8 ? expected[element] : (int8_t)expected[element];
+            }
+        }
+    }
+    return true;
+}
+
+bool debugger_compare_box(struct debugger *d, const char *text) {
+    uint64_t command = d->is_running && d->held > 0 ? d->held - 1 : 0;
+    struct walk walk;
+    struct box_result result = {.elements = 0};
+    if (d->segment == NULL) {
+        return debugger_complain(d, "nothing has run yet");
+    }
+    if (text != NULL && !debugger_number(text, d->segment->command_count - 1, &command)) {
+        return debugger_complain(d, "the segment has commands 0 to %u", d->segment->command_count - 1);
+    }
+    const struct systole_command_info *b = &d->segment->info[command];
+    const struct systole_placement *p = b->tensor_index < 0 ? NULL : placement_of(d, b->tensor_index);
+    if (p == NULL || !walk_of(d, (uint32_t)command, &walk) || b->y1 > p->height || b->x1 > p->width ||
+        b->c1 > p->channels) {
+        return debugger_complain(d, "command %llu writes no box of a tensor that can be compared by itself",
+                                 (unsigned long long)command);
+    }
+    if (!debugger_has_retired(d, (uint32_t)command)) {
+        return debugger_complain(d, "command %llu has not retired", (unsigned long long)command);
+    }
+    size_t size = 0;
+    const uint8_t *expected =
+        debugger_prepare_reference(d) ? systole_session_tensor(d->reference, b->tensor_index, &size) : NULL;
+    if (expected == NULL) {
+        return debugger_complain(d, "the CPU does not keep %s", d->graph->tensors[b->tensor_index].name);
+    }
+    for (uint64_t pixel = 0; pixel < (uint64_t)(b->y1 - b->y0) * (b->x1 - b->x0); pixel++) {
+        if (!compare_pixel(d, b, &walk, pixel, expected, &result)) {
+            return false;
+        }
+    }
+    printf("command %llu wrote %s [%u:%u, %u:%u, %u:%u], %llu elements\n", (unsigned long long)command,
+           d->graph->tensors[b->tensor_index].name, b->y0, b->y1, b->x0, b->x1, b->c0, b->c1,
+           (unsigned long long)result.elements);
+    if (result.different != 0) {
+        return debugger_complain(d, "%llu differ from the CPU's, the first is element %zu: %d, expected %d",
+                                 (unsigned long long)result.different, result.first, result.found, result.expected);
+    }
+    printf("equal to the CPU's\n");
+    return true;
 }

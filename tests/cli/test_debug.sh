@@ -21,7 +21,9 @@ registers debug_state
 set scratch 0x1234
 registers scratch
 memory input:0 2
-step 2
+step
+box
+step
 next
 delete 0
 continue
@@ -41,9 +43,10 @@ import re, sys
 text = open(sys.argv[1]).read()
 stops = re.findall(r"stopped in segment 0 before command (\d+) of 36, operator (\d+) (\w+), \d+ cycles(.*)", text)
 assert stops[0][1:] == ("3", "ADD", ", breakpoint 0") and stops[1] == stops[0], stops
-assert int(stops[2][0]) == int(stops[0][0]) + 2 and stops[3][1] != stops[2][1], stops
-assert stops[4][0] == "20" and "breakpoint 1" in stops[4][3], stops
-assert text.count("equal to the CPU's") == 4 and "outputs equal" in text, text
+assert int(stops[3][0]) == int(stops[0][0]) + 2 and stops[4][1] != stops[3][1], stops
+assert stops[5][0] == "20" and "breakpoint 1" in stops[5][3], stops
+assert re.search(r"command %s wrote sum \[0:1, 0:8, 0:32\], 256 elements" % stops[0][0], text)
+assert text.count("equal to the CPU's") == 5 and "outputs equal" in text, text
 assert re.search(r"identity = 0x0000000153595354 +magic=1398362964 +interface=1", text)
 assert re.search(r"debug_state = .* held=1 +still=1 .* matched=1 +command=%s" % stops[0][0], text)
 assert re.search(r"scratch = 0x0000000000001234", text)
@@ -76,6 +79,8 @@ holds "35 steps to the last command" grep -q 'before command 35 of 36' "$work/ou
 holds "over and over" grep -q 'outputs equal' "$work/out"
 expect 0 "$SYSTOLE" debug "$model" -c next -c next -c next -c quit
 holds "next goes by operators" test "$(grep -c '^stopped' "$work/out")" -eq 3
+# Another target: what one command wrote.
+expect 0 "$SYSTOLE" debug "$model" --target tests/targets/systole16_256k.json -c 'b 12' -c run -c box -c continue -c output
 # From standard input; quitting lets the run end.
 printf 'break 5\nrun\nquit\n' | "$SYSTOLE" debug "$model" >"$work/out" 2>"$work/err"
 holds "commands from standard input" test $? -eq 0

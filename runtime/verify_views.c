@@ -39,6 +39,18 @@ static void join(const struct systole_segment *segment, uint32_t *groups, int32_
     }
 }
 
+// The tensor whose words an operator reads: where its operand has none, what operators without commands made it of.
+static int32_t placed_source(const struct systole_graph *graph, const struct systole_placement *const *placements,
+                             int32_t tensor) {
+    for (uint32_t o = graph->operator_count; o-- > 0 && tensor >= 0 && placements[tensor] == NULL;) {
+        const struct systole_operator *op = &graph->operators[o];
+        if (op->output_count == 1 && op->outputs[0] == tensor) {
+            tensor = op->input_count > 0 ? op->inputs[0] : -1;
+        }
+    }
+    return tensor;
+}
+
 void session_verification_groups(const struct systole_graph *graph, const struct systole_segment *segment,
                                  uint32_t columns, const struct systole_placement *const *placements,
                                  uint32_t *groups) {
@@ -49,7 +61,7 @@ void session_verification_groups(const struct systole_graph *graph, const struct
         const struct systole_operator *op = &graph->operators[o];
         for (uint32_t i = 0; i < op->output_count; i++) {
             for (uint32_t k = 0; k < op->input_count; k++) {
-                int32_t in = op->inputs[k], out = op->outputs[i];
+                int32_t in = placed_source(graph, placements, op->inputs[k]), out = op->outputs[i];
                 if (in >= 0 && out >= 0 && share_words(placements[in], placements[out], columns)) {
                     join(segment, groups, in, out);
                 }

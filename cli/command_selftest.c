@@ -13,7 +13,8 @@
 #include "target.h"
 #include "wiring.h"
 
-#define SILENCE_MS 3000u
+#define SILENCE_MS 5000u
+#define CHUNK_BYTES 65536u           // at a time, where a simulated link would take seconds for all
 #define SIMULATED_MARCH_BYTES 65536u // of RTL, unless --memory says more: a pass over all takes minutes
 
 static const struct step {
@@ -81,6 +82,17 @@ bool selftest_write(struct selftest *test, uint32_t word, const void *bytes, uin
 bool selftest_read(struct selftest *test, uint32_t word, void *bytes, uint32_t words) {
     enum systole_status status = systole_probe_read(test->probe, word, bytes, words);
     return status == SYSTOLE_OK || selftest_failed(test, status, "a read of %u words at word %u", words, word);
+}
+
+bool selftest_write_image(struct selftest *test, const uint8_t *image, uint32_t words) {
+    uint32_t step = CHUNK_BYTES / test->target->columns;
+    for (uint32_t word = 0; word < words; word += step) {
+        if (!selftest_write(test, word, image + (size_t)word * test->target->columns,
+                            words - word < step ? words - word : step)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool selftest_read_register(struct selftest *test, uint32_t address, uint64_t *value) {

@@ -31,6 +31,7 @@ bool selftest_failed(struct selftest *test, enum systole_status status, const ch
     __attribute__((format(printf, 3, 4)));
 bool selftest_write(struct selftest *test, uint32_t word, const void *bytes, uint32_t words);
 bool selftest_read(struct selftest *test, uint32_t word, void *bytes, uint32_t words);
+bool selftest_write_image(struct selftest *test, const uint8_t *image, uint32_t words); // from word 0 on, in pieces
 bool selftest_read_register(struct selftest *test, uint32_t address, uint64_t *value);
 bool selftest_write_register(struct selftest *test, uint32_t address, uint64_t value);
 bool selftest_reset(struct selftest *test);

@@ -61,7 +61,7 @@ static bool count_units(struct selftest *test, const struct systole_command *com
 
 static bool check_counters(struct selftest *test, const struct random_program *program) {
     uint64_t cycles = 0, run_cycles, busy = 0;
-    if (!selftest_write(test, 0, program->image, program->image_words) || !launch_it(test, &program->launch) ||
+    if (!selftest_write_image(test, program->image, program->image_words) || !launch_it(test, &program->launch) ||
         !await_end(test, program->launch.token, &cycles) ||
         !selftest_read_register(test, SYSTOLE_REGISTER_RUN_CYCLES, &run_cycles)) {
         return false;

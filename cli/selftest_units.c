@@ -85,7 +85,7 @@ static bool run_on_device(struct selftest *test, const struct random_program *pr
     uint32_t columns = test->target->columns;
     struct systole_event event;
     enum systole_status status;
-    if (!selftest_write(test, 0, program->image, program->image_words)) {
+    if (!selftest_write_image(test, program->image, program->image_words)) {
         return false;
     }
     status =
@@ -112,7 +112,7 @@ static bool run_on_device(struct selftest *test, const struct random_program *pr
 }
 
 static bool run_program(struct selftest *test, const struct random_program *program, uint8_t *memory, uint8_t *stored) {
-    uint32_t columns = test->target->columns, step = SELFTEST_BYTES / columns;
+    uint32_t columns = test->target->columns, step = SELFTEST_BYTES / 16 / columns;
     char writer[48];
     memcpy(memory, program->image, (size_t)program->image_words * columns);
     if (!execute(test, program, memory, stored) || !run_on_device(test, program, stored)) {

@@ -365,13 +365,13 @@ ALWAYS void depthwise_block(const struct systole_depthwise_row *row, size_t chan
 
 // Pixels that are taken at once through all blocks of channels, an even number: what their taps touch stays in the
 // first-level cache, and memory is read almost in its order.
-static size_t pixels_at_once(size_t channels, size_t values, size_t least) {
-    size_t pixels = values / channels / 2 * 2;
-    return pixels > least ? pixels : least;
+static size_t pixels_at_once(size_t channels) {
+    size_t pixels = 8192 / channels / 2 * 2;
+    return pixels > 8 ? pixels : 8;
 }
 
 static void depthwise(const struct systole_depthwise_row *row) {
-    size_t step = pixels_at_once(row->channels, 8192, 8);
+    size_t step = pixels_at_once(row->channels);
     for (size_t pixel = 0; pixel < row->pixels; pixel += step) {
         struct systole_depthwise_row part = *row;
         part.taps += pixel * row->tap_step;
@@ -473,8 +473,10 @@ ALWAYS void depthwise_float_channels(const struct systole_float_depthwise_row *r
     }
 }
 
+// Weights of many channels do not stay in the first-level cache: there several pixels share what is loaded of them.
+// Otherwise pixel after pixel reads memory in its order.
 static void depthwise_float(const struct systole_float_depthwise_row *row) {
-    size_t step = pixels_at_once(row->channels, 512, 2);
+    size_t step = row->tap_count * row->channels > 4096 ? 8 : 1;
     for (size_t pixel = 0; pixel < row->pixels; pixel += step) {
         struct systole_float_depthwise_row part = *row;
         part.taps += pixel * row->tap_step;

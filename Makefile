@@ -85,6 +85,7 @@ help:
 	@echo "make fuzz-models SECONDS=N [SEED=S]  random graphs, CPU against model and RTL"
 	@echo "make bench           cycles of all models against bench/cycles.tsv (UPDATE=1 remakes it)"
 	@echo "make bench-quantization  quantised models beside float32: sizes, errors, times (docs/quantization.md)"
+	@echo "make bench-cpu       the CPU runtime against XNNPACK, layer by layer; make test-neon: its kernels for aarch64, emulated"
 	@echo "make walk            remakes tests/walk/ and compares; make gen: remakes what spec/ generates"
 
 # Debian's packages, installed when one is missing.

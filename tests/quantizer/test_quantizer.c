@@ -142,14 +142,14 @@ START_TEST(specification) {
     ck_assert(bias->dtype == SYSTOLE_INT32 && bias->quantisation.count == 4);
     for (uint32_t c = 0; c < 4; c++) {
         float scale = weights->quantisation.scale[c];
-        int32_t largest = 0;
+        float largest = 0.0f;
         ck_assert_float_eq(bias->quantisation.scale[c], input_scale * scale);
         for (uint32_t k = 0; k < 27; k++) {
-            int32_t q = ((const int8_t *)weights->data)[27 * c + k];
-            ck_assert(fabsf(scale * (float)q - real[27 * c + k]) <= 0.5001f * scale);
-            largest = abs(q) > largest ? abs(q) : largest;
+            float q = (float)(int8_t)weights->data[27 * c + k];
+            ck_assert(fabsf(scale * q - real[27 * c + k]) <= 0.5001f * scale);
+            largest = fmaxf(largest, fabsf(q));
         }
-        ck_assert_int_eq(largest, 127);
+        ck_assert_float_eq(largest, 127.0f);
         ck_assert_int_eq(weights->quantisation.zero_point[c], 0);
     }
     ck_assert_double_gt(o.report.layers[0].snr, 30);

@@ -135,6 +135,10 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     if (status == SYSTOLE_OK && a->mode == NULL) {
         cli_print_decision(arguments.positional[0], &source, a->hardware, data.sets);
     } else if (status == SYSTOLE_OK) {
+        options.threads = arguments.threads;
+        status = cli_kernels(&arguments, SYSTOLE_KERNELS_FASTEST, &options.kernels, &diagnostic);
+    }
+    if (status == SYSTOLE_OK && a->mode != NULL) {
         struct systole_representative representative = {&data, cli_representative_read};
         status = systole_quantize(&source, &options, a->representative_count > 0 ? &representative : NULL, &result,
                                   &report, &diagnostic);
@@ -157,7 +161,7 @@ const struct cli_command cli_quantize = {
         "Post-training quantisation by TensorFlow's 8-bit specification; docs/quantization.md tells what each mode\n"
         "does. Prints each layer's signal-to-noise ratio against float32, the worst layers and what to try. Without\n"
         "--mode it asks the questions that decide between the modes and recommends one; nothing is written then.\n",
-    .options = CLI_OUTPUT | CLI_QUANTIZE | CLI_MEAN | CLI_SCALE | CLI_REPORT,
+    .options = CLI_OUTPUT | CLI_QUANTIZE | CLI_MEAN | CLI_SCALE | CLI_REPORT | CLI_KERNELS | CLI_THREADS,
     .minimum = 1,
     .maximum = 1,
     .run = run,

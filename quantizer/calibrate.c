@@ -47,7 +47,7 @@ static enum systole_status begin(struct calibration *c) {
             }
         }
     }
-    enum systole_status status = systole_interpreter_create(graph, NULL, &c->interpreter, c->q->diagnostic);
+    enum systole_status status = quantizer_interpreter(c->q, graph, &c->interpreter);
     for (uint32_t i = 0; status == SYSTOLE_OK && i < graph->input_count; i++) {
         c->inputs[i] = systole_interpreter_tensor(c->interpreter, graph->inputs[i]);
     }

@@ -125,12 +125,12 @@ static enum systole_status run_set(struct comparison *c) {
 static enum systole_status run(struct comparison *c) {
     struct quantizer *q = c->q;
     uint32_t sets = q->options->compare > 0 ? q->options->compare : 16;
-    enum systole_status status = systole_interpreter_create(&q->graph, NULL, &c->real, q->diagnostic);
+    enum systole_status status = quantizer_interpreter(q, &q->graph, &c->real);
     if (status == SYSTOLE_OK) {
-        status = systole_interpreter_create(&q->graph, NULL, &c->alone, q->diagnostic);
+        status = quantizer_interpreter(q, &q->graph, &c->alone);
     }
     if (status == SYSTOLE_OK) {
-        status = systole_interpreter_create(&q->result, NULL, &c->result, q->diagnostic);
+        status = quantizer_interpreter(q, &q->result, &c->result);
     }
     for (uint32_t i = 0; i < q->graph.input_count && status == SYSTOLE_OK; i++) {
         c->inputs[i] = systole_interpreter_tensor(c->real, q->graph.inputs[i]);

@@ -7,6 +7,7 @@
 #ifndef SYSTOLE_QUANTIZER_H
 #define SYSTOLE_QUANTIZER_H
 
+#include "fast/kernel_level.h"
 #include "graph.h"
 
 enum systole_quantize_mode {
@@ -46,7 +47,10 @@ struct systole_quantize_options {
     bool bias_correction;     // full-integer: biases take back the mean error of rounded weights
     float input_scale;        // full-integer: of the graph's float inputs, given instead of calibrated; 0: calibrated
     int32_t input_zero_point; // with it; -128 to 127
-    uint32_t compare;         // sets, from the first on, that layers' errors are measured with; 0: 16
+    enum systole_kernel_level kernels; // that run the models; with SYSTOLE_KERNELS_REFERENCE the result is the same on
+                                       // every machine, others' float sums differ in their last bits
+    uint32_t threads;                  // of the fast kernels; 0: one
+    uint32_t compare;                  // sets, from the first on, that layers' errors are measured with; 0: 16
 };
 
 // Error of one operator of the result against float32, over the sets compared, in decibels: 10 log10 of the sum of

@@ -86,6 +86,10 @@ double quantizer_constant_snr(const struct systole_tensor *real, const struct sy
 enum systole_status quantizer_check_values(const char *graph, const struct systole_tensor *tensor, const float *values,
                                            int64_t set /* -1: a constant */, struct systole_diagnostic *diagnostic);
 
+// An interpreter with the options' kernels, whose tensors can all be looked at.
+enum systole_status quantizer_interpreter(struct quantizer *q, const struct systole_graph *graph,
+                                          struct systole_interpreter **interpreter);
+
 // ---- Growing the result
 enum systole_status quantizer_result_tensor(struct quantizer *q, int32_t origin, enum systole_dtype dtype,
                                             const char *suffix, int32_t *index);

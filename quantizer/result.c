@@ -40,6 +40,12 @@ enum systole_status quantizer_result_unary(struct quantizer *q, int32_t code, in
     return status == SYSTOLE_OK ? note(q, &q->operator_origin, q->result.operator_count, -1) : status;
 }
 
+enum systole_status quantizer_interpreter(struct quantizer *q, const struct systole_graph *graph,
+                                          struct systole_interpreter **interpreter) {
+    const struct systole_interpreter_options options = {.kernels = q->options->kernels, .threads = q->options->threads};
+    return systole_interpreter_create_with(graph, NULL, &options, interpreter, q->diagnostic);
+}
+
 void quantizer_result_clear(struct quantizer *q) {
     systole_graph_free(&q->result);
     free(q->tensor_origin);

@@ -127,7 +127,8 @@ def accuracy(model, images, labels, dtype):
 
 
 def quantise(source, result, mode, data, *options):
-    subprocess.run([SYSTOLE, "quantize", source, "-o", result, "--mode", mode, "--representative", data, *options],
+    subprocess.run([SYSTOLE, "quantize", source, "-o", result, "--mode", mode, "--representative", data,
+                    "--kernels", "reference", *options],
                    check=True, stdout=subprocess.DEVNULL)
 
 

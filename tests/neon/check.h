@@ -2,8 +2,8 @@
 // Copyright The Systole authors
 // As much of Check's interface as a test needs that is built for another processor, for which Debian has a C library
 // but no Check without a foreign architecture. The first failure ends the program.
-#ifndef SYSTOLE_NEON_CHECK_H
-#define SYSTOLE_NEON_CHECK_H
+#ifndef CHECK_H // Check's own guard: whoever has read one does not read the other
+#define CHECK_H
 
 #include <stdio.h>
 #include <stdlib.h>

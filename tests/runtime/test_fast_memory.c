@@ -15,30 +15,31 @@
 
 static atomic_uint allocations;
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
+// The names that the linker's --wrap gives.
+void *real_malloc(size_t size) __asm__("__real_malloc");
+void *real_calloc(size_t count, size_t size) __asm__("__real_calloc");
+void *real_realloc(void *memory, size_t size) __asm__("__real_realloc");
+void *real_aligned_alloc(size_t alignment, size_t size) __asm__("__real_aligned_alloc");
+void *wrap_malloc(size_t size) __asm__("__wrap_malloc");
+void *wrap_calloc(size_t count, size_t size) __asm__("__wrap_calloc");
+void *wrap_realloc(void *memory, size_t size) __asm__("__wrap_realloc");
+void *wrap_aligned_alloc(size_t alignment, size_t size) __asm__("__wrap_aligned_alloc");
 
-void *__wrap_malloc(size_t size) {
+void *wrap_malloc(size_t size) {
     atomic_fetch_add(&allocations, 1);
-    return __real_malloc(size);
+    return real_malloc(size);
 }
-void *__wrap_calloc(size_t count, size_t size) {
+void *wrap_calloc(size_t count, size_t size) {
     atomic_fetch_add(&allocations, 1);
-    return __real_calloc(count, size);
+    return real_calloc(count, size);
 }
-void *__wrap_realloc(void *memory, size_t size) {
+void *wrap_realloc(void *memory, size_t size) {
     atomic_fetch_add(&allocations, 1);
-    return __real_realloc(memory, size);
+    return real_realloc(memory, size);
 }
-void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+void *wrap_aligned_alloc(size_t alignment, size_t size) {
     atomic_fetch_add(&allocations, 1);
-    return __real_aligned_alloc(alignment, size);
+    return real_aligned_alloc(alignment, size);
 }
 
 enum { LARGEST_ITEMS = 60 };

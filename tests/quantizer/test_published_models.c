@@ -3,7 +3,6 @@
 // Published float32 models, quantised here, beside their published int8 twins: on inputs drawn over the twin's input
 // range, 200 to calibrate and 64 others to measure, the tensor before SOFTMAX may have a signal-to-noise ratio at most
 // 1 dB below the twin's. Prints a row of a table for each model and mode; $SYSTOLE_QUANTIZED_FOLDER receives the files.
-// Models of more than a million multiply-accumulates wait for SYSTOLE_TEST_ALL.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,7 +86,9 @@ struct candidate {
 static void open_candidate(struct candidate *candidate, const struct systole_graph *graph) {
     struct systole_diagnostic diagnostic;
     *candidate = (struct candidate){.graph = graph, .tensor = measured_tensor(graph)};
-    ck_assert_msg(systole_interpreter_create(graph, NULL, &candidate->interpreter, &diagnostic) == SYSTOLE_OK,
+    const struct systole_interpreter_options options = {.kernels = SYSTOLE_KERNELS_FASTEST};
+    ck_assert_msg(systole_interpreter_create_with(graph, NULL, &options, &candidate->interpreter, &diagnostic) ==
+                      SYSTOLE_OK,
                   "%s (%s)", diagnostic.what, diagnostic.where);
 }
 

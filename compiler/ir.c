@@ -180,13 +180,8 @@ int32_t ir_root(const struct compilation *compilation, int32_t tensor) {
     return tensor;
 }
 
-bool ir_host_reads(const struct compilation *compilation, int32_t tensor) {
+bool ir_cpu_reads(const struct compilation *compilation, int32_t tensor) {
     const struct systole_graph *graph = compilation->graph;
-    for (uint32_t i = 0; i < graph->output_count; i++) {
-        if (graph->outputs[i] == tensor) {
-            return true;
-        }
-    }
     for (uint32_t i = 0; i < graph->operator_count; i++) {
         const struct systole_operator *op = &graph->operators[i];
         for (uint32_t k = 0; k < op->input_count && compilation->operations[i].state == STATE_CPU; k++) {
@@ -196,6 +191,16 @@ bool ir_host_reads(const struct compilation *compilation, int32_t tensor) {
         }
     }
     return false;
+}
+
+bool ir_host_reads(const struct compilation *compilation, int32_t tensor) {
+    const struct systole_graph *graph = compilation->graph;
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        if (graph->outputs[i] == tensor) {
+            return true;
+        }
+    }
+    return ir_cpu_reads(compilation, tensor);
 }
 
 uint32_t ir_pixel_word(const struct storage *storage, uint32_t pixel) {

@@ -263,6 +263,7 @@ uint32_t ir_find_storage(const struct segment_plan *segment, int32_t tensor);
 // The tensor whose bytes a folded RESHAPE's output shows (through several); others are their own.
 int32_t ir_root(const struct compilation *compilation, int32_t tensor);
 // Whether the host reads a tensor: an output of the graph, or an input of an operator on the CPU.
+bool ir_cpu_reads(const struct compilation *compilation, int32_t tensor); // an operator on the CPU does
 bool ir_host_reads(const struct compilation *compilation, int32_t tensor);
 // Word of a pixel counted linearly over the storage, tile 0.
 uint32_t ir_pixel_word(const struct storage *storage, uint32_t pixel);

@@ -83,6 +83,18 @@ static bool is_worth_its_way(const struct compilation *c, const struct segment_p
     return computed > 2 * moved;
 }
 
+// Whether an operator on the CPU waits for what the segment makes. Outputs of the model go to the host anyway.
+static bool cpu_waits_for(const struct compilation *c, const struct segment_plan *segment) {
+    bool waits = false;
+    for (uint32_t i = 0; i < segment->operation_count; i++) {
+        const struct operation *o = &c->operations[segment->operations[i]];
+        for (uint32_t k = 0; k < ir_output_count(o); k++) {
+            waits = waits || ir_cpu_reads(c, ir_output(o, k)->tensor);
+        }
+    }
+    return waits;
+}
+
 static void evict_islands(struct compilation *c) {
     bool any = false;
     for (uint32_t s = 0; s < c->segment_count; s++) {
@@ -90,7 +102,7 @@ static void evict_islands(struct compilation *c) {
     }
     for (uint32_t s = 0; s < c->segment_count && any; s++) {
         const struct segment_plan *segment = &c->segments[s];
-        bool stays = segment_is_weighted(c, segment) || is_worth_its_way(c, segment);
+        bool stays = segment_is_weighted(c, segment) || is_worth_its_way(c, segment) || !cpu_waits_for(c, segment);
         for (uint32_t i = 0; i < segment->operation_count && !stays; i++) {
             uint32_t index = segment->operations[i];
             c->evictions[index] = (struct eviction){"small_island", c->graph->operators[index].outputs[0], 0, 0};

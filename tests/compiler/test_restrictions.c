@@ -232,7 +232,7 @@ START_TEST(scratchpad) {
 }
 END_TEST
 
-// A small operator behind one on the CPU would only cost transfers.
+// A small operator between two on the CPU would only cost transfers; the model's output leaves the device anyway.
 START_TEST(small_island) {
     struct systole_target target = check_target("systole16");
     struct systole_graph graph;
@@ -241,11 +241,14 @@ START_TEST(small_island) {
     int32_t input = start(&graph, 6, 5, 4);
     struct build_window w = window(10, 3);
     int32_t softmax = build_softmax(&graph, build_conv(&graph, input, &w, &random));
+    int32_t island = build_requantise(&graph, softmax, SYSTOLE_INT8, 1.0F / 128.0F, -100);
+    softmax = build_softmax(&graph, island);
     build_output(&graph, build_requantise(&graph, softmax, SYSTOLE_UINT8, 1.0F / 256.0F, 0));
     check_compile(&graph, &target, 1, &program);
     ck_assert_str_eq(program.operators[2].reason, "small_island");
-    ck_assert_uint_eq(program.segment_count, 1);
-    ck_assert_uint_eq(program.step_count, 3);
+    ck_assert_uint_eq(program.operators[4].place, SYSTOLE_PLACE_DEVICE);
+    ck_assert_uint_eq(program.segment_count, 2);
+    ck_assert_uint_eq(program.step_count, 5);
     systole_program_free(&program);
     systole_graph_free(&graph);
 }

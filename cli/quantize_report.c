@@ -66,8 +66,8 @@ static void print_worst(const struct cli_quantized *quantized) {
         uint32_t worst = UINT32_MAX;
         for (uint32_t i = 0; i < report->layer_count; i++) {
             double own = report->layers[i].own_snr;
-            bool behind = own > bound || (own == bound && last != UINT32_MAX && i > last);
-            if (own < GOOD_ENOUGH && behind && (worst == UINT32_MAX || own < report->layers[worst].own_snr)) {
+            bool behind = last == UINT32_MAX || own > bound || (own == bound && i > last);
+            if (own < (double)INFINITY && behind && (worst == UINT32_MAX || own < report->layers[worst].own_snr)) {
                 worst = i;
             }
         }
@@ -81,12 +81,12 @@ static void print_worst(const struct cli_quantized *quantized) {
         bound = report->layers[worst].own_snr;
         last = worst;
         print_layer(quantized, &report->layers[worst]);
-        if (quantized->options->mode == SYSTOLE_QUANTIZE_FULL_INTEGER) {
+        if (quantized->options->mode == SYSTOLE_QUANTIZE_FULL_INTEGER && bound < GOOD_ENOUGH) {
             print_advice(quantized, &report->layers[worst]);
         }
     }
     if (!any && report->samples > 0) {
-        printf("no layer loses more than %.0f dB by itself\n", GOOD_ENOUGH);
+        printf("no layer loses anything\n");
     }
 }
 

@@ -103,43 +103,69 @@ struct systole_command_cycles systole_command_cycles(const struct systole_target
     return result;
 }
 
-uint64_t systole_schedule_cycles(const struct systole_target *target, const struct systole_command *commands,
-                                 uint32_t count, uint64_t *start, uint64_t *end,
+// Keeps the state when as many commands have been fetched as the next of `most` equal parts has.
+static void save_state(struct systole_schedule_states *states, const struct systole_schedule_state *state,
+                       uint32_t count) {
+    if (states != NULL && states->count < states->most &&
+        (uint64_t)state->fetched * states->most >= (uint64_t)count * states->count) {
+        states->states[states->count++] = *state;
+    }
+}
+
+uint64_t systole_schedule_resume(const struct systole_target *target, const struct systole_command *commands,
+                                 uint32_t count, const struct systole_schedule_state *from, uint64_t limit,
+                                 uint64_t *start, uint64_t *end, struct systole_schedule_states *states,
                                  uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS]) {
-    struct systole_schedule schedule;
+    struct systole_schedule_state state;
+    struct systole_schedule *schedule = &state.schedule;
     struct systole_scheduled entry;
-    uint32_t unit, fetched = 0, retired = 0;
-    systole_schedule_begin(&schedule, target, false);
-    while (retired < count) {
-        while (systole_schedule_retire(&schedule, &entry, &unit)) {
+    uint32_t unit;
+    if (from != NULL) {
+        state = *from;
+    } else {
+        systole_schedule_begin(schedule, target, false);
+        state.fetched = state.retired = 0;
+    }
+    while (state.retired < count) {
+        save_state(states, &state, count);
+        while (systole_schedule_retire(schedule, &entry, &unit)) {
             if (start != NULL) {
                 start[entry.index] = entry.start;
             }
             if (end != NULL) {
                 end[entry.index] = entry.end;
             }
-            retired++;
+            state.retired++;
         }
-        while (systole_schedule_start(&schedule, 0, &entry, &unit)) {
+        while (systole_schedule_start(schedule, 0, &entry, &unit)) {
         }
-        if (fetched < count && systole_schedule_room(&schedule, commands[fetched].header.unit)) {
-            systole_schedule_fetch(&schedule, &commands[fetched], fetched);
-            fetched++;
+        if (state.fetched < count && systole_schedule_room(schedule, commands[state.fetched].header.unit)) {
+            systole_schedule_fetch(schedule, &commands[state.fetched], state.fetched);
+            state.fetched++;
         }
-        uint64_t next = systole_schedule_next(&schedule);
-        if (fetched < count && schedule.fetch > schedule.now && schedule.fetch < next) {
-            next = schedule.fetch;
+        uint64_t next = systole_schedule_next(schedule);
+        if (state.fetched < count && schedule->fetch > schedule->now && schedule->fetch < next) {
+            next = schedule->fetch;
         }
-        if (next == SYSTOLE_NEVER || retired == count) {
+        if (next == SYSTOLE_NEVER || state.retired == count) {
             break; // all retired; or a wait that can never be, which the verifier refuses
         }
-        systole_schedule_advance(&schedule, next);
+        if (next >= limit) {
+            return SYSTOLE_NEVER;
+        }
+        systole_schedule_advance(schedule, next);
     }
-    systole_schedule_advance(&schedule, schedule.now + SYSTOLE_TIMING_COMPLETE);
+    systole_schedule_advance(schedule, schedule->now + SYSTOLE_TIMING_COMPLETE);
     for (uint32_t u = 0; counters != NULL && u < SYSTOLE_UNITS; u++) {
         for (uint32_t kind = 0; kind < SYSTOLE_COUNTER_KINDS; kind++) {
-            counters[u][kind] = schedule.counters[u][kind];
+            counters[u][kind] = schedule->counters[u][kind];
         }
     }
-    return schedule.now;
+    return schedule->now;
+}
+
+uint64_t systole_schedule_cycles(const struct systole_target *target, const struct systole_command *commands,
+                                 uint32_t count, uint64_t *start, uint64_t *end,
+                                 uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS]) {
+    return systole_schedule_resume(target, commands, count, NULL, SYSTOLE_NEVER, start, end, NULL, counters);
 }

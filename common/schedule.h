@@ -62,6 +62,23 @@ uint64_t systole_schedule_next(const struct systole_schedule *schedule);
 // Moves the clock; nothing may be due in between. Every cycle of every unit is counted as one kind.
 void systole_schedule_advance(struct systole_schedule *schedule, uint64_t to);
 
+// A replay (systole_schedule_cycles) between two commands. It is that of every program that begins with the commands
+// fetched; those still in queues and units must live as long as it does.
+struct systole_schedule_state {
+    struct systole_schedule schedule;
+    uint32_t fetched, retired;
+};
+struct systole_schedule_states {
+    struct systole_schedule_state *states; // room for `most`
+    uint32_t count, most;
+};
+// systole_schedule_cycles from a state on (NULL: from the beginning; what retired before has no start and end). Gives
+// up and returns SYSTOLE_NEVER where the total would be above `limit`. `states` (may be NULL) receives some of its own.
+uint64_t systole_schedule_resume(const struct systole_target *target, const struct systole_command *commands,
+                                 uint32_t count, const struct systole_schedule_state *from, uint64_t limit,
+                                 uint64_t *start, uint64_t *end, struct systole_schedule_states *states,
+                                 uint64_t counters[SYSTOLE_UNITS][SYSTOLE_COUNTER_KINDS]);
+
 bool systole_schedule_tokens(const uint32_t retired[SYSTOLE_UNITS], const struct systole_target *target,
                              const struct systole_command *command);
 // Cycles from a command to the next through fetch.

@@ -80,6 +80,10 @@ static bool cut_around_parameters(struct compilation *c, const struct segment_pl
 static enum systole_status probe(struct compilation *c, struct segment_plan *segment) {
     uint32_t culprit = SPILL_NONE;
     uint64_t needed = 0;
+    if (c->is_reordered) {
+        c->keeps_order = c->again = true;
+        return SYSTOLE_OK;
+    }
     enum systole_status status = spill_probe(c, segment, &culprit, &needed);
     if (status != SYSTOLE_OK || segment->fits) {
         return status;
@@ -124,10 +128,7 @@ static enum systole_status plan_memory(struct compilation *c, struct segment_pla
 }
 
 static enum systole_status plan_commands(struct compilation *c, struct segment_plan *segment) {
-    enum systole_status status = pass_tile(c, segment);
-    if (status == SYSTOLE_OK) {
-        status = pass_emit(c, segment);
-    }
+    enum systole_status status = pass_emit(c, segment);
     if (status == SYSTOLE_OK) {
         status = pass_schedule(c, segment);
     }
@@ -145,9 +146,20 @@ static bool program_fits(const struct compilation *c, struct segment_plan *segme
     return total <= systole_target_words(c->target);
 }
 
+static bool same_pieces(const struct segment_plan *a, const struct segment_plan *b) {
+    bool same = a->piece_count == b->piece_count;
+    for (uint32_t i = 0; i < a->piece_count && same; i++) {
+        const struct piece *p = &a->pieces[i], *q = &b->pieces[i];
+        same = p->operation == q->operation && p->move == q->move && p->image == q->image && p->y0 == q->y0 &&
+               p->y1 == q->y1 && p->x0 == q->x0 && p->x1 == q->x1 && p->t0 == q->t0 && p->t1 == q->t1;
+    }
+    return same;
+}
+
 // Cuts operations first .. last-1 by a scheme; *best and their scheme change when that takes fewer cycles.
 static enum systole_status try_scheme(struct compilation *c, const struct segment_plan *segment, uint32_t first,
-                                      uint32_t last, const struct scheme *scheme, struct segment_plan *best) {
+                                      uint32_t last, const struct scheme *scheme, struct segment_plan *best,
+                                      uint64_t *work) {
     struct segment_plan candidate = *segment;
     struct arena_mark mark = ir_mark(c);
     struct scheme *kept = ir_allocate(c, last - first, sizeof *kept);
@@ -161,9 +173,14 @@ static enum systole_status try_scheme(struct compilation *c, const struct segmen
         changes = changes || memcmp(&o->scheme, scheme, sizeof *scheme) != 0;
         o->scheme = *scheme;
     }
-    enum systole_status status = changes ? plan_commands(c, &candidate) : SYSTOLE_OK;
+    candidate.before = best->cycles != UINT64_MAX ? best : NULL;
+    enum systole_status status = changes ? pass_tile(c, &candidate) : SYSTOLE_OK;
+    changes = changes && !same_pieces(&candidate, best);
+    status = status == SYSTOLE_OK && changes ? plan_commands(c, &candidate) : status;
+    *work += changes ? (uint64_t)candidate.command_count * candidate.command_count / 2 + candidate.replayed : 0;
     if (status == SYSTOLE_OK && changes && program_fits(c, &candidate) && candidate.cycles < best->cycles) {
         *best = candidate;
+        best->before = NULL;
         return SYSTOLE_OK;
     }
     for (uint32_t i = first; i < last; i++) {
@@ -208,7 +225,7 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
     FILE *dump = c->dump; // only what is chosen is worth reading
     c->dump = NULL;
     for (size_t i = 0; i < UNIFORM_SCHEMES && status == SYSTOLE_OK; i++) {
-        status = try_scheme(c, segment, 0, segment->operation_count, &schemes[i], &best);
+        status = try_scheme(c, segment, 0, segment->operation_count, &schemes[i], &best, &work);
     }
     if (status == SYSTOLE_OK && best.cycles == UINT64_MAX) {
         c->dump = dump;
@@ -218,8 +235,7 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
         for (uint32_t first = 0; first < segment->operation_count && status == SYSTOLE_OK;) {
             uint32_t last = round == 0 ? stretch_end(c, segment, first) : first + 1;
             for (size_t i = 0; i < SCHEMES && status == SYSTOLE_OK && work < REFINEMENT_LIMIT; i++) {
-                status = try_scheme(c, segment, first, last, &schemes[i], &best);
-                work += (uint64_t)best.command_count * best.command_count / 2 + best.cycles;
+                status = try_scheme(c, segment, first, last, &schemes[i], &best, &work);
             }
             first = last;
         }
@@ -227,7 +243,8 @@ static enum systole_status choose_commands(struct compilation *c, struct segment
     c->dump = dump;
     if (status == SYSTOLE_OK && dump != NULL) {
         struct segment_plan shown = *segment;
-        status = plan_commands(c, &shown);
+        status = pass_tile(c, &shown);
+        status = status == SYSTOLE_OK ? plan_commands(c, &shown) : status;
     }
     if (status == SYSTOLE_OK) {
         *segment = best;

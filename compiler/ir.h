@@ -197,6 +197,9 @@ struct segment_plan {
     struct spill_operation *spill_operations; // of a segment that spills, one an operation
     uint32_t reach, load_reach; // schedule: pieces among which the order may change, loads further; 0: the usual
     uint64_t cycles;
+    const struct segment_plan *before;      // estimate: whose replay to resume and not to exceed; NULL: none
+    struct systole_schedule_states *states; // of the replay
+    uint64_t replayed;                      // cycles that it went through
     bool fits;
     bool spills; // it did not: stripes, loads and stores (spill.h)
 };
@@ -217,7 +220,9 @@ struct compilation {
     struct operation *operations; // one an operator
     struct eviction *evictions;   // one an operator
     bool *cut_before;             // an operator before which place must begin another segment
-    bool again;                   // an eviction or a cut was added: begin again
+    bool is_reordered;            // operators do not run in the graph's order
+    bool keeps_order;             // they must: a segment made by reordering did not fit
+    bool again;                   // an eviction or a cut was added, or the above: begin again
     struct segment_plan *segments;
     uint32_t segment_count;
     struct systole_step *steps;
@@ -283,6 +288,17 @@ uint32_t lay_out_spread_rows(const struct compilation *c, const struct segment_p
                              uint32_t stride);
 // Whether every pixel of the box is as many rows and columns of the tensor from the one before as the steps say.
 bool ir_is_box(const struct extents *extents, const struct pixel_box *box);
+// The order of execution (sequence.c). Operators in it: those on the CPU have segment -1, those on the device the
+// number of their segment, in order.
+struct sequence_entry {
+    uint32_t operator_index;
+    int32_t segment;
+};
+enum systole_status sequence_operators(struct compilation *compilation, struct sequence_entry *sequence,
+                                       uint32_t *count);
+// Cycles of a launch and of the link for bytes that cross it.
+uint64_t sequence_way(const struct systole_target *target, uint64_t bytes);
+
 // Views (view.c). Finds them and marks the moves that they save; gives all up (true: there were some).
 enum systole_status views_find(struct compilation *compilation, struct segment_plan *segment);
 bool views_drop(const struct compilation *compilation, struct segment_plan *segment);

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Which stretches of operators run on the device. Operators keep their order; a stretch between two that stay on the
-// CPU is a segment, and so are the parts of one that had to be cut because it did not fit. A segment without any
-// multiplication beside one that has some is sent to the CPU: moving its data costs more than it saves.
+// Which operators run on the device in one go. Stretches of operators between two that stay on the CPU are segments,
+// and so are the parts of one that had to be cut because it did not fit. Operators need not keep their order: a branch
+// that waits for nothing on the CPU may run with what comes before the CPU's operators, or wait for what comes behind
+// them (sequence.c), when that costs less for launches and for what crosses the link. A segment whose way costs more
+// than the CPU would take is sent there.
 #include "ir.h"
 
-static bool is_weighted(const struct operation *operation) {
-    return operation->kind == OPERATION_CONV || operation->kind == OPERATION_DEPTHWISE || operation->phase_count > 0;
-}
-
-static bool segment_is_weighted(const struct compilation *c, const struct segment_plan *segment) {
-    bool result = false;
-    for (uint32_t i = 0; i < segment->operation_count; i++) {
-        result = result || is_weighted(&c->operations[segment->operations[i]]);
-    }
-    return result;
-}
+#define CPU_MACS 4u // multiplications of a core of the host in a cycle of the device, roughly
 
 static bool made_in(const struct compilation *c, int32_t tensor, const struct segment_plan *segment) {
     bool made = false;
@@ -27,47 +19,44 @@ static bool made_in(const struct compilation *c, int32_t tensor, const struct se
 
 // Segments and steps in order of execution.
 static enum systole_status cut(struct compilation *c) {
-    uint32_t count = c->graph->operator_count;
+    uint32_t count = c->graph->operator_count, sequence_count = 0;
+    struct sequence_entry *sequence = ir_allocate(c, count, sizeof *sequence);
     c->segments = ir_allocate(c, count, sizeof *c->segments);
     c->steps = ir_allocate(c, count, sizeof *c->steps);
-    if (count > 0 && (c->segments == NULL || c->steps == NULL)) {
+    if (count > 0 && (c->segments == NULL || c->steps == NULL || sequence == NULL)) {
         return ir_out_of_memory(c);
     }
+    enum systole_status status = sequence_operators(c, sequence, &sequence_count);
     c->segment_count = c->step_count = 0;
-    struct segment_plan *open = NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        struct operation *o = &c->operations[i];
-        if (o->state == STATE_CPU || c->cut_before[i]) {
-            open = NULL;
-        }
-        if (o->state == STATE_CPU) {
-            c->steps[c->step_count++] = (struct systole_step){SYSTOLE_PLACE_CPU, i};
-        }
-        if (o->state != STATE_RUN) {
+    for (uint32_t i = 0; i < sequence_count && status == SYSTOLE_OK; i++) {
+        uint32_t index = sequence[i].operator_index;
+        if (sequence[i].segment < 0) {
+            c->steps[c->step_count++] = (struct systole_step){SYSTOLE_PLACE_CPU, index};
             continue;
         }
-        if (open == NULL) {
-            open = &c->segments[c->segment_count];
-            *open = (struct segment_plan){
+        struct segment_plan *segment = &c->segments[sequence[i].segment];
+        if ((uint32_t)sequence[i].segment == c->segment_count) {
+            *segment = (struct segment_plan){
                 .index = c->segment_count,
-                .operations = ir_allocate(c, count - i, sizeof *open->operations),
+                .operations = ir_allocate(c, count, sizeof *segment->operations),
             };
-            if (open->operations == NULL) {
+            if (segment->operations == NULL) {
                 return ir_out_of_memory(c);
             }
             c->steps[c->step_count++] = (struct systole_step){SYSTOLE_PLACE_DEVICE, c->segment_count++};
         }
-        o->segment = (int32_t)open->index;
-        open->operations[open->operation_count++] = i;
+        c->operations[index].segment = sequence[i].segment;
+        segment->operations[segment->operation_count++] = index;
     }
-    return SYSTOLE_OK;
+    return status;
 }
 
-// Whether a segment without multiplications computes more elements than twice those that it moves over the link.
-static bool is_worth_its_way(const struct compilation *c, const struct segment_plan *segment) {
-    uint64_t computed = 0, moved = 0;
+// What the CPU would take for a segment, and its launch and transfers, in cycles of the device.
+static void weigh(const struct compilation *c, const struct segment_plan *segment, uint64_t *cpu, uint64_t *way) {
+    uint64_t computed = 0, moved = 0, macs = 0;
     for (uint32_t i = 0; i < segment->operation_count; i++) {
         const struct operation *o = &c->operations[segment->operations[i]];
+        macs += systole_operator_macs(c->graph, o->index);
         for (uint32_t k = 0; k < o->input_count; k++) {
             int32_t tensor = o->inputs[k].tensor;
             bool outside = c->graph->tensors[tensor].data == NULL && !made_in(c, tensor, segment);
@@ -80,7 +69,8 @@ static bool is_worth_its_way(const struct compilation *c, const struct segment_p
             moved += ir_host_reads(c, tensor) ? elements : 0;
         }
     }
-    return computed > 2 * moved;
+    *cpu = macs / CPU_MACS + computed * 5 / 8;
+    *way = sequence_way(c->target, moved);
 }
 
 // Whether an operator on the CPU waits for what the segment makes. Outputs of the model go to the host anyway.
@@ -95,17 +85,29 @@ static bool cpu_waits_for(const struct compilation *c, const struct segment_plan
     return waits;
 }
 
+// The segment with most multiplications stays where it is, whatever its way costs.
 static void evict_islands(struct compilation *c) {
-    bool any = false;
+    uint64_t most = 0;
+    uint32_t largest = UINT32_MAX;
     for (uint32_t s = 0; s < c->segment_count; s++) {
-        any = any || segment_is_weighted(c, &c->segments[s]);
+        uint64_t macs = 0;
+        for (uint32_t i = 0; i < c->segments[s].operation_count; i++) {
+            macs += systole_operator_macs(c->graph, c->segments[s].operations[i]);
+        }
+        if (macs > most) {
+            most = macs;
+            largest = s;
+        }
     }
-    for (uint32_t s = 0; s < c->segment_count && any; s++) {
+    for (uint32_t s = 0; s < c->segment_count && largest != UINT32_MAX; s++) {
         const struct segment_plan *segment = &c->segments[s];
-        bool stays = segment_is_weighted(c, segment) || is_worth_its_way(c, segment) || !cpu_waits_for(c, segment);
+        uint64_t cpu, way;
+        weigh(c, segment, &cpu, &way);
+        bool stays = s == largest || cpu >= way || !cpu_waits_for(c, segment);
         for (uint32_t i = 0; i < segment->operation_count && !stays; i++) {
             uint32_t index = segment->operations[i];
-            c->evictions[index] = (struct eviction){"small_island", c->graph->operators[index].outputs[0], 0, 0};
+            c->evictions[index] = (struct eviction){"small_island", c->graph->operators[index].outputs[0],
+                                                    way > INT64_MAX ? INT64_MAX : (int64_t)way, (int64_t)cpu};
             c->again = true;
         }
     }

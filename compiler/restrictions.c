@@ -517,7 +517,7 @@ static const struct restriction table[] = {
     {NULL, "fill_variable", "the value to fill with is not constant", "use a constant"},
     {NULL, "reshape_on_host", "the bytes come from the CPU, where a reshape is free", "none needed"},
     {NULL, "scratchpad", "it does not fit into the scratchpad, in words", "use a target with a larger one"},
-    {NULL, "small_island", "it would cross the link twice and has no multiplications", "none needed"},
+    {NULL, "small_island", "its way over the link takes more cycles than the CPU would", "none needed"},
 };
 
 static void apply(const struct compilation *compilation, struct operation *operation, const struct restriction *row,

@@ -97,6 +97,60 @@ START_TEST(many_edges) {
 }
 END_TEST
 
+// Two branches with an operator of the CPU in each, one behind the other in the graph: their convolutions run together.
+START_TEST(branches_together) {
+    struct systole_graph graph;
+    uint32_t random = 6;
+    int32_t input = start(&graph, 3);
+    int32_t left = build_softmax(&graph, build_conv(&graph, input, &conv, &random));
+    int32_t right = build_softmax(&graph, build_conv(&graph, input, &conv, &random));
+    const int32_t shape[4] = {1, 8, 7, 12};
+    int32_t a = build_conv(&graph, left, &conv, &random), b = build_conv(&graph, right, &conv, &random);
+    build_output(&graph, build_add(&graph, a, b, 4, shape, &random));
+    struct systole_target target = check_target("systole16");
+    struct systole_program program;
+    check_compile(&graph, &target, 1, &program);
+    ck_assert_uint_eq(program.segment_count, 2); // in the graph's order: 3
+    ck_assert_int_eq(program.operators[0].segment, 0);
+    ck_assert_int_eq(program.operators[2].segment, 0);
+    const struct systole_step wanted[4] = {
+        {SYSTOLE_PLACE_DEVICE, 0}, {SYSTOLE_PLACE_CPU, 1}, {SYSTOLE_PLACE_CPU, 3}, {SYSTOLE_PLACE_DEVICE, 1}};
+    ck_assert_uint_eq(program.step_count, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        ck_assert_uint_eq(program.steps[i].place, wanted[i].place);
+        ck_assert_uint_eq(program.steps[i].index, wanted[i].index);
+    }
+    systole_program_free(&program);
+    systole_graph_free(&graph);
+}
+END_TEST
+
+// Small convolutions between operators of the CPU: the link takes longer than the CPU. The large one stays.
+START_TEST(not_worth_their_way) {
+    struct systole_graph graph;
+    uint32_t random = 7;
+    int32_t input = start(&graph, 16);
+    struct build_window small = conv;
+    small.channels = 2;
+    small.height = small.width = 1;
+    int32_t tensor = build_conv(&graph, input, &conv, &random);
+    for (int i = 0; i < 3; i++) {
+        tensor = build_conv(&graph, build_softmax(&graph, tensor), &small, &random);
+    }
+    build_output(&graph, build_softmax(&graph, tensor));
+    struct systole_target target = check_target("systole16");
+    struct systole_program program;
+    check_compile(&graph, &target, 1, &program);
+    ck_assert_uint_eq(program.segment_count, 1);
+    for (uint32_t i = 2; i < 7; i += 2) {
+        ck_assert_uint_eq(program.operators[i].place, SYSTOLE_PLACE_CPU);
+        ck_assert_str_eq(program.operators[i].reason, "small_island");
+    }
+    systole_program_free(&program);
+    systole_graph_free(&graph);
+}
+END_TEST
+
 // All on the CPU is a program, too.
 START_TEST(nothing_for_the_device) {
     struct systole_graph graph;
@@ -113,6 +167,8 @@ int main(void) {
     tcase_add_test(tests, around_the_cpu);
     tcase_add_test(tests, one_tensor_twice);
     tcase_add_test(tests, many_edges);
+    tcase_add_test(tests, branches_together);
+    tcase_add_test(tests, not_worth_their_way);
     tcase_add_test(tests, nothing_for_the_device);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "compiler/place");

@@ -220,6 +220,26 @@ START_TEST(inputs_stay_apart) {
 }
 END_TEST
 
+// A reduction over channels folds map after map into a copy of the first: that copy must stay one.
+START_TEST(copies_that_are_written_again) {
+    struct systole_graph graph;
+    struct systole_program program;
+    uint32_t random = 12;
+    const int32_t one = 1, axis = 3;
+    int32_t from = conv(&graph, start(&graph, 5, 4, 16), 8, 1, &random);
+    int32_t least = like(&graph, from, 5, 4, 1);
+    int32_t axes = build_constant(&graph, SYSTOLE_INT32, 1, &one, &axis);
+    build_operator(&graph, SYSTOLE_OP_REDUCE_MIN, from, axes, -1, least)->options.keep_dims = true;
+    build_output(&graph, least);
+    build_output(&graph, conv(&graph, from, 16, 1, &random));
+    compile(&graph, &program);
+    is_free(&program, 1, false);
+    ck_assert_uint_ne(placement_of(&program, from)->address, placement_of(&program, least)->address);
+    systole_program_free(&program);
+    systole_graph_free(&graph);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("view");
     TCase *cases = tcase_create("view");
@@ -230,6 +250,7 @@ int main(void) {
     tcase_add_test(cases, slices);
     tcase_add_test(cases, concatenations_in_each_other);
     tcase_add_test(cases, inputs_stay_apart);
+    tcase_add_test(cases, copies_that_are_written_again);
     suite_add_tcase(suite, cases);
     return testing_run(suite, "compiler/test_view");
 }

@@ -19,8 +19,8 @@ static const struct systole_schedule_state *shared_state(const struct segment_pl
     }
     uint32_t shared = 0, count = segment->command_count;
     count = before->command_count < count ? before->command_count : count;
-    while (shared < count &&
-           memcmp(&segment->commands[shared], &before->commands[shared], sizeof segment->commands[shared]) == 0) {
+    while (shared < count && memcmp((const uint8_t *)&segment->commands[shared],
+                                    (const uint8_t *)&before->commands[shared], SYSTOLE_COMMAND_BYTES) == 0) {
         shared++;
     }
     for (uint32_t i = 0; i < before->states->count; i++) {
@@ -43,7 +43,7 @@ static struct systole_schedule_states *begin_states(struct compilation *c, const
         return NULL;
     }
     *states = (struct systole_schedule_states){.states = room, .most = STATES};
-    for (uint32_t i = 0; from != NULL && &segment->before->states->states[i] <= from; i++) {
+    for (uint32_t i = 0; from != NULL && segment->before != NULL && &segment->before->states->states[i] <= from; i++) {
         states->states[states->count++] = segment->before->states->states[i];
     }
     return states;

@@ -283,7 +283,7 @@ static const int32_t weighted[] = {SYSTOLE_OP_CONV_2D, SYSTOLE_OP_DEPTHWISE_CONV
 
 START_TEST(operators_with_weights_are_the_reference) {
     enum kind kind = (enum kind)(_i / 3);
-    int trials = getenv("SYSTOLE_TEST_ALL") != NULL ? 1500 : 50;
+    int trials = getenv("SYSTOLE_TEST_ALL") != NULL ? 1500 : getenv("SYSTOLE_SANITIZED") != NULL ? 6 : 16;
     for (int trial = 0; trial < trials; trial++) {
         uint32_t seed = (uint32_t)(1 + trial + 100000 * _i), state = seed;
         struct systole_graph graph = build_weighted(&state, weighted[_i % 3], kind);

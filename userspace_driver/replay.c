@@ -348,11 +348,12 @@ static void take_back(struct replay *this) {
             drop_flight(this, &this->flights);
             continue;
         }
-        if (now_ms() >= end && !was_reset) { // ends every transfer
+        bool is_late = now_ms() >= end;
+        if (is_late && !was_reset) { // ends every transfer
             (void)this->transport->functions->reset(this->transport);
             was_reset = true;
             end = now_ms() + this->silence_ms;
-        } else if (now_ms() >= end) {
+        } else if (is_late) {
             break; // the transport does not keep its contract: rather lose the memory than write to somebody else's
         }
         (void)this->transport->functions->poll(this->transport, POLL_MS);

@@ -62,7 +62,7 @@ const struct cli_command cli_replay = {
         "Sends what `systole run --record` recorded to a device and compares all that comes back. Exit 1 at the first\n"
         "difference, which is named with its record. Registers that tell the time (status, cycle, run_cycles) are "
         "read\n"
-        "and not compared. --faults must be those of the recording.\n",
+        "and not compared. --faults must be those of the recording, and what the RTL did replays with --device rtl.\n",
     .options = CLI_DEVICE | CLI_TARGET | CLI_FAULTS,
     .minimum = 1,
     .maximum = 1,

@@ -44,7 +44,11 @@ static enum systole_status create_accelerator(const char *name, const struct sys
         return waves != NULL ? systole_rtl_create_traced(target, waves, accelerator, diagnostic)
                              : systole_rtl_create(target, accelerator, diagnostic);
     }
-    return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "one of cpu, model, rtl, usb, usb:N", "unknown device");
+    bool known = strcmp(name, "cpu") == 0 || strcmp(name, "usb") == 0 || strncmp(name, "usb:", 4) == 0;
+    return known ? systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name, "take model or rtl",
+                                "is not a device that can be used here")
+                 : systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, name,
+                                "one of cpu, model, rtl, usb, usb:N, usb:BUS-PORT, usb:serial:TEXT", "unknown device");
 }
 
 enum systole_status wiring_create_device(const char *name, const struct systole_target *target,

@@ -27,7 +27,7 @@ INCLUDE_compiler := $(INCLUDE_graph) -Icompiler
 INCLUDE_driver := $(INCLUDE_common) -Iuserspace_driver
 INCLUDE_runtime := $(INCLUDE_graph) -Iuserspace_driver -Iruntime
 INCLUDE_quantizer := $(INCLUDE_graph) -Iruntime -Iquantizer
-INCLUDE_zoo := $(INCLUDE_graph) -Iruntime -Igraph/zoo
+INCLUDE_zoo := $(INCLUDE_graph) -Iruntime -Iquantizer -Igraph/zoo
 INCLUDE_hw_model := $(INCLUDE_common) -Ihw_model
 INCLUDE_library := $(INCLUDE_graph) -Icompiler -Iuserspace_driver -Iruntime -Ihw_model -Ilibrary
 INCLUDE_all := $(INCLUDE_library) -Igraph/zoo -Iquantizer -Icli
@@ -149,7 +149,7 @@ $(SYSTOLE): $(CLI_OBJECTS) $(LIBRARY)
 # Every network of the zoo as a full-integer file, for studies and benchmarks.
 ZOO := $(shell sed -n 's/^    {"\([a-z0-9_]*\)", ".*/\1/p' graph/zoo/zoo.c)
 ZOO_MODELS := $(ZOO:%=$(BUILD)/zoo/%_int8.tflite)
-$(BUILD)/zoo/%_int8.tflite: $(wildcard graph/zoo/*.c graph/zoo/*.h) | $(SYSTOLE)
+$(BUILD)/zoo/%_int8.tflite: $(wildcard graph/zoo/*.[ch] quantizer/*.[ch]) | $(SYSTOLE)
 	@mkdir -p $(@D)
 	$(SAY) '  ZOO  $*'
 	$(AT)$(SYSTOLE) zoo $* -o $@

@@ -185,7 +185,7 @@ enum systole_status quantizer_compare(struct quantizer *q) {
         status = graph_edit_no_memory(q->graph.name, q->diagnostic);
         goto out;
     }
-    if (q->representative != NULL) {
+    if (q->representative != NULL && !q->options->skip_comparison) {
         status = run(&c);
     }
     for (uint32_t i = 0; i < q->result.operator_count && status == SYSTOLE_OK; i++) {

@@ -51,6 +51,7 @@ struct systole_quantize_options {
                                        // every machine, others' float sums differ in their last bits
     uint32_t threads;                  // of the fast kernels; 0: one
     uint32_t compare;                  // sets, from the first on, that layers' errors are measured with; 0: 16
+    bool skip_comparison;              // layers' errors are not measured, which saves three runs a set
 };
 
 // Error of one operator of the result against float32, over the sets compared, in decibels: 10 log10 of the sum of

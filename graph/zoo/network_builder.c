@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Grows a graph by one operator at a time. Constants are made of zeros here; calibration gives them values.
+// Grows a graph by one operator at a time. Constants are made of zeros here; draw_weights.c gives them values.
 #include "network_builder.h"
 
 #include <stdio.h>
@@ -37,11 +37,9 @@ static void *copy(struct zoo_network *network, const void *source, size_t size) 
 static int32_t add_tensor(struct zoo_network *network, const char *kind, enum systole_dtype dtype, int32_t rank,
                           const int32_t *shape) {
     struct systole_graph *graph = &network->graph;
-    void *tensors = graph->tensors, *ranges = network->ranges;
+    void *tensors = graph->tensors;
     bool good = network->status == SYSTOLE_OK && grow(network, &tensors, graph->tensor_count, sizeof *graph->tensors);
     graph->tensors = tensors;
-    good = good && grow(network, &ranges, graph->tensor_count, sizeof *network->ranges);
-    network->ranges = ranges;
     if (!good) {
         return 0;
     }
@@ -254,9 +252,7 @@ int32_t zoo_reshape(struct zoo_network *network, int32_t x, int32_t rank, const 
 }
 
 void zoo_network_free(struct zoo_network *network) {
-    free(network->ranges);
     free(network->gains);
     systole_graph_free(&network->graph);
-    network->ranges = NULL;
     network->gains = NULL;
 }

@@ -7,14 +7,9 @@
 
 #include "graph.h"
 
-struct zoo_range {
-    float low, high;
-};
-
 struct zoo_network {
     struct systole_graph graph;
-    float *gains;             // of each operator with weights: standard deviation of its outputs before the activation
-    struct zoo_range *ranges; // of each float tensor, from zoo_calibrate
+    float *gains; // of each operator with weights: standard deviation of its outputs before the activation
     enum systole_status status;
     struct systole_diagnostic *diagnostic;
 };
@@ -49,11 +44,10 @@ int32_t zoo_operator(struct zoo_network *network, int32_t code, const char *kind
 void zoo_network_free(struct zoo_network *network); // all but a graph that was moved out
 
 // ---- From layers to models
-bool zoo_has_weights(const struct systole_operator *op);
-// Fills weights, biases and ranges.
-void zoo_calibrate(struct zoo_network *network);
-// Turns the calibrated float32 graph into a full-integer one.
-void zoo_quantise(struct zoo_network *network);
+// Fills weights and biases.
+void zoo_draw_weights(struct zoo_network *network);
+// Random input for the network of this name, -1 to 1. The same set has the same values every time.
+void zoo_draw_input(const char *name, uint32_t set, float *values, size_t count);
 
 // ---- Networks
 void zoo_mobilenet_v1(struct zoo_network *network);

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// The list of networks, and the way from a name to a graph: layers, calibration, quantisation.
+// The list of networks, and the way from a name to a graph: layers, weights, and for int8 the quantizer
+// on random inputs.
 #include "zoo.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "network_builder.h"
+#include "quantizer.h"
+
+// Sets that ranges come from; a network runs once on each. Small ones have fewer values in a set.
+#define SETS 2
+#define SETS_OF_SMALL 6
+#define SMALL_MACS ((uint64_t)200 * 1000 * 1000)
 
 const struct systole_zoo_entry systole_zoo_entries[] = {
     {"mobilenet_v1", "MobileNet 1.0, 224x224"},
@@ -62,14 +69,56 @@ enum systole_status systole_zoo_layers(const char *name, struct systole_graph *g
     return finish(&network, graph);
 }
 
+struct representative_inputs {
+    const struct systole_graph *graph;
+    uint32_t sets;
+};
+
+static enum systole_status read_set(void *context, uint32_t index, uint8_t *const *inputs, bool *end,
+                                    struct systole_diagnostic *diagnostic) {
+    const struct representative_inputs *data = context;
+    (void)diagnostic;
+    *end = index >= data->sets;
+    if (!*end) {
+        const struct systole_tensor *input = &data->graph->tensors[data->graph->inputs[0]];
+        zoo_draw_input(data->graph->name, index, (float *)(void *)inputs[0], systole_tensor_elements(input));
+    }
+    return SYSTOLE_OK;
+}
+
+// Replaces the float32 graph by its full-integer form. By reference kernels: others' sums depend on the machine.
+static void quantize(struct zoo_network *network) {
+    const struct systole_quantize_options options = {.mode = SYSTOLE_QUANTIZE_FULL_INTEGER,
+                                                     .calibration = SYSTOLE_CALIBRATION_MIN_MAX,
+                                                     .io = SYSTOLE_INT8,
+                                                     .strict = true,
+                                                     .kernels = SYSTOLE_KERNELS_REFERENCE,
+                                                     .skip_comparison = true};
+    uint64_t macs = 0;
+    for (uint32_t i = 0; i < network->graph.operator_count; i++) {
+        macs += systole_operator_macs(&network->graph, i);
+    }
+    struct representative_inputs data = {&network->graph, macs < SMALL_MACS ? SETS_OF_SMALL : SETS};
+    const struct systole_representative representative = {&data, read_set};
+    struct systole_graph result;
+    struct systole_quantize_report report;
+    network->status =
+        systole_quantize(&network->graph, &options, &representative, &result, &report, network->diagnostic);
+    systole_quantize_report_free(&report);
+    if (network->status == SYSTOLE_OK) {
+        systole_graph_free(&network->graph);
+        network->graph = result;
+    }
+}
+
 enum systole_status systole_zoo_build(const char *name, bool is_float, struct systole_graph *graph,
                                       struct systole_diagnostic *diagnostic) {
     struct zoo_network network;
     if (add_layers(name, &network, diagnostic) == SYSTOLE_OK) {
-        zoo_calibrate(&network);
+        zoo_draw_weights(&network);
     }
     if (network.status == SYSTOLE_OK && !is_float) {
-        zoo_quantise(&network);
+        quantize(&network);
     }
     return finish(&network, graph);
 }

@@ -14,7 +14,7 @@ extern const struct systole_zoo_entry systole_zoo_entries[];
 extern const uint32_t systole_zoo_count;
 
 // The network in float32 or full-integer int8, ready for systole_graph_write. Every call gives the same graph. It runs
-// the network once on the CPU. On failure *graph is empty.
+// the network on the CPU, once for float32 and some times more for int8. On failure *graph is empty.
 enum systole_status systole_zoo_build(const char *name, bool is_float, struct systole_graph *graph,
                                       struct systole_diagnostic *diagnostic);
 // Only its layers: float32, all weights 0.

@@ -188,14 +188,16 @@ START_TEST(int8_follows_float) {
         integers[i] = (uint8_t)testing_random(&state);
         reals[i] = input->quantisation.scale[0] * (float)((int8_t)integers[i] - input->quantisation.zero_point[0]);
     }
+    ck_assert_uint_eq(graphs[0].operator_count, graphs[1].operator_count);
     for (uint32_t i = 0; i < graphs[0].operator_count; i++) {
         int32_t t = graphs[0].operators[i].outputs[0];
+        ck_assert_int_eq(graphs[0].operators[i].code, graphs[1].operators[i].code);
         const struct systole_tensor *output = &graphs[0].tensors[t];
         for (int k = 0; k < 2; k++) {
             require(systole_interpreter_run_operator(interpreters[k], i, &diagnostic), &diagnostic);
         }
         integers = systole_interpreter_tensor(interpreters[0], t);
-        reals = (float *)(void *)systole_interpreter_tensor(interpreters[1], t);
+        reals = (float *)(void *)systole_interpreter_tensor(interpreters[1], graphs[1].operators[i].outputs[0]);
         double error = 0;
         for (size_t e = 0; e < output->size; e++) {
             double real = (double)output->quantisation.scale[0] *

@@ -4,7 +4,7 @@
 // input, and each operator with weights is rescaled as batch normalisation would: every output channel gets a mean and
 // a deviation near those that the next layer wants, folded into weights and bias, and the computed map is corrected in
 // place before the next operator reads it. Without this, activations of deep random networks vanish or become the same
-// everywhere. The ranges seen then, and on a second input, are those of quantisation.
+// everywhere.
 #include "network_builder.h"
 
 #include <math.h>
@@ -39,11 +39,28 @@ static float normal(uint64_t *state) {
     return (float)sum / 2047.0f; // twelve terms, each of variance (1024^2 - 1) / 3
 }
 
+// State of a generator of its own for each name.
+static uint64_t seed_of(const char *name) {
+    uint64_t state = 0;
+    for (const char *c = name; *c != '\0'; c++) {
+        state = (state ^ (uint8_t)*c) * 0x100000001b3u;
+    }
+    return state;
+}
+
 static void fill(struct systole_tensor *tensor, uint64_t *state, float (*draw_value)(uint64_t *)) {
     float *values = (float *)(void *)tensor->data;
     size_t count = systole_tensor_elements(tensor);
     for (size_t i = 0; i < count; i++) {
         values[i] = draw_value(state);
+    }
+}
+
+void zoo_draw_input(const char *name, uint32_t set, float *values, size_t count) {
+    // Splitmix64 of the set's number is far from every state that the weights were drawn with.
+    uint64_t number = set, state = seed_of(name) ^ draw(&number);
+    for (size_t i = 0; i < count; i++) {
+        values[i] = uniform(&state);
     }
 }
 
@@ -109,25 +126,18 @@ static void normalise(struct zoo_network *network, const struct systole_operator
     }
 }
 
-static void widen(struct zoo_range *range, const float *values, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        range->low = values[i] < range->low ? values[i] : range->low;
-        range->high = values[i] > range->high ? values[i] : range->high;
-    }
-}
-
-bool zoo_has_weights(const struct systole_operator *op) {
+static bool has_weights(const struct systole_operator *op) {
     return op->code == SYSTOLE_OP_CONV_2D || op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D ||
            op->code == SYSTOLE_OP_FULLY_CONNECTED;
 }
 
 static enum systole_status no_memory(const struct zoo_network *network) {
     return systole_fail(network->diagnostic, SYSTOLE_OUT_OF_MEMORY, network->graph.name, "",
-                        "no memory to calibrate the network");
+                        "no memory to draw the network's weights");
 }
 
-// Runs the network on random input and widens the ranges by what is seen. With `statistics` (room for the widest map's
-// channels) operators with weights are rescaled on the way; they have no activation in the graph then.
+// Runs the network on random input and rescales operators with weights on the way; they have no activation in the
+// graph meanwhile. `statistics` has room for the widest map's channels.
 static enum systole_status run(struct zoo_network *network, const enum systole_activation *activations,
                                struct statistics *statistics, uint64_t *state) {
     const struct systole_graph *graph = &network->graph;
@@ -142,17 +152,9 @@ static enum systole_status run(struct zoo_network *network, const enum systole_a
     for (uint32_t i = 0; i < graph->operator_count && status == SYSTOLE_OK; i++) {
         const struct systole_operator *op = &graph->operators[i];
         status = systole_interpreter_run_operator(interpreter, i, network->diagnostic);
-        if (status == SYSTOLE_OK && statistics != NULL && zoo_has_weights(op)) {
+        if (status == SYSTOLE_OK && has_weights(op)) {
             float *map = (float *)(void *)systole_interpreter_tensor(interpreter, op->outputs[0]);
             normalise(network, op, network->gains[i], activations[i], state, map, statistics);
-        }
-    }
-    for (uint32_t t = 0; t < graph->tensor_count && status == SYSTOLE_OK; t++) {
-        const struct systole_tensor *tensor = &graph->tensors[t];
-        if (tensor->dtype == SYSTOLE_FLOAT32) {
-            const uint8_t *bytes =
-                tensor->data != NULL ? tensor->data : systole_interpreter_tensor(interpreter, (int32_t)t);
-            widen(&network->ranges[t], (const float *)(const void *)bytes, systole_tensor_elements(tensor));
         }
     }
     systole_interpreter_free(interpreter);
@@ -161,23 +163,20 @@ static enum systole_status run(struct zoo_network *network, const enum systole_a
 
 static void set_activations(struct systole_graph *graph, const enum systole_activation *activations) {
     for (uint32_t i = 0; i < graph->operator_count; i++) {
-        if (zoo_has_weights(&graph->operators[i])) {
+        if (has_weights(&graph->operators[i])) {
             graph->operators[i].options.activation = activations != NULL ? activations[i] : SYSTOLE_ACTIVATION_NONE;
         }
     }
 }
 
-void zoo_calibrate(struct zoo_network *network) {
+void zoo_draw_weights(struct zoo_network *network) {
     struct systole_graph *graph = &network->graph;
-    uint64_t state = 0;
+    uint64_t state = seed_of(graph->name);
     size_t widest = 1;
     enum systole_activation *activations = NULL;
     struct statistics *statistics = NULL;
     if (network->status != SYSTOLE_OK) {
         return;
-    }
-    for (const char *c = graph->name; *c != '\0'; c++) {
-        state = (state ^ (uint8_t)*c) * 0x100000001b3u;
     }
     activations = calloc(graph->operator_count + (size_t)1, sizeof *activations);
     if (activations == NULL) {
@@ -187,7 +186,7 @@ void zoo_calibrate(struct zoo_network *network) {
     for (uint32_t i = 0; i < graph->operator_count; i++) {
         const struct systole_operator *op = &graph->operators[i];
         activations[i] = op->options.activation;
-        if (zoo_has_weights(op)) {
+        if (has_weights(op)) {
             size_t channels = systole_tensor_elements(&graph->tensors[op->inputs[2]]);
             fill(&graph->tensors[op->inputs[1]], &state, normal);
             widest = channels > widest ? channels : widest;
@@ -201,10 +200,6 @@ void zoo_calibrate(struct zoo_network *network) {
     set_activations(graph, NULL);
     network->status = run(network, activations, statistics, &state);
     set_activations(graph, activations);
-    // The first input's channels have exactly the mean that they were given; another's tell how far inputs differ.
-    if (network->status == SYSTOLE_OK) {
-        network->status = run(network, activations, NULL, &state);
-    }
 done:
     free(statistics);
     free(activations);

@@ -386,7 +386,7 @@ enum systole_status legalise_movement(struct compilation *c, struct operation *o
     if (operation->more_outputs == NULL || operation->temporaries == NULL) {
         return ir_out_of_memory(c);
     }
-    operation->first_temporary = -2 - c->temporary_count - (int32_t)temporaries + 1;
+    operation->first_temporary = -2 - c->temporary_count; // the others below it
     c->temporary_count += (int32_t)temporaries;
     for (uint32_t i = 0; i < operation->input_count; i++) {
         operation->inputs[i] = operand_of(c, op->inputs[data + i], 0);

@@ -34,23 +34,23 @@ for p in "$package" usbip; do
     fi
 done
 if [ "$(cat "$folder/unpacked" 2>/dev/null)" != "$package" ]; then
-    rm -rf "$folder/root" "$folder/kernel" "$folder/unpacked"
-    mkdir -p "$folder/root"
-    dpkg-deb -x "$(find_package usbip)" "$folder/root"
-    dpkg-deb --fsys-tarfile "$(find_package "$package")" | tar -x -C "$folder/root"
-    [ -d "$folder/root/lib/modules" ] || ln -s usr/lib "$folder/root/lib"
-    "$here/unpack_kernel.py" "$folder"/root/boot/vmlinuz-* "$folder/kernel" ||
-        cp "$folder"/root/boot/vmlinuz-* "$folder/kernel"
-    /sbin/depmod -b "$folder/root" "${package#linux-image-}"
+    rm -rf "$folder/packages" "$folder/kernel" "$folder/unpacked"
+    mkdir -p "$folder/packages"
+    dpkg-deb -x "$(find_package usbip)" "$folder/packages"
+    dpkg-deb --fsys-tarfile "$(find_package "$package")" | tar -x -C "$folder/packages"
+    [ -d "$folder/packages/lib/modules" ] || ln -s usr/lib "$folder/packages/lib"
+    "$here/unpack_kernel.py" "$folder"/packages/boot/vmlinuz-* "$folder/kernel" ||
+        cp "$folder"/packages/boot/vmlinuz-* "$folder/kernel"
+    /sbin/depmod -b "$folder/packages" "${package#linux-image-}"
     echo "$package" >"$folder/unpacked"
 fi
 
 # ---- The initramfs.
 tree=$folder/tree
 rm -rf "$tree"
-mkdir -p "$tree"/{bin,dev,proc,sys,run/udev,tmp,modules,usr/share/hwdata,usr/share/misc,var/run,work}
+mkdir -p "$tree"/{bin,dev,proc,sys,run/udev,tmp,modules,usr/share/hwdata,usr/share/misc,var/run,outputs}
 cp /bin/busybox "$tree/bin/busybox"
-cp "$systole" "$folder/root/usr/sbin/usbip" "$tree/bin/"
+cp "$systole" "$folder/packages/usr/sbin/usbip" "$tree/bin/"
 cp "$forwarder" "$tree/bin/uevent_forwarder"
 cp "$bench" "$tree/bin/bench_usb"
 touch "$tree/usr/share/hwdata/usb.ids" "$tree/usr/share/misc/usb.ids" # usbip wants one
@@ -64,7 +64,7 @@ done
 # In the order in which they are loaded.
 number=10
 for module in $modules; do
-    /sbin/modprobe -d "$folder/root" -S "$(cat "$folder/unpacked" | sed 's/^linux-image-//')" --show-depends "$module" |
+    /sbin/modprobe -d "$folder/packages" -S "$(cat "$folder/unpacked" | sed 's/^linux-image-//')" --show-depends "$module" |
         sed -n 's/^insmod \([^ ]*\).*/\1/p'
 done | awk '!seen[$0]++' | while read -r file; do
     name=$(basename "$file")

@@ -46,9 +46,9 @@ run_models() { # WAY PLACE
     done
 }
 run_model() {
-    rm -rf /work/*
-    timeout 60 systole run "/payload/$1.systole" --device "usb:$2" --input "/payload/$1.input0.bin" --output-dir /work &&
-        cmp /work/output0.bin "/payload/$1.output0.bin"
+    rm -rf /outputs/*
+    timeout 60 systole run "/payload/$1.systole" --device "usb:$2" --input "/payload/$1.input0.bin" --output-dir /outputs &&
+        cmp /outputs/output0.bin "/payload/$1.output0.bin"
 }
 run_first() { # PLACE
     local model
@@ -61,8 +61,8 @@ run_unplugged() { # PLACE
     local model
     read -r model </payload/models
     run_model "$model" "$1" &&
-        timeout 60 systole run "/payload/$model.systole" --device "usb:$1" --input "/payload/$model.input0.bin" --output-dir /work \
-            --repeat 20 && cmp /work/output0.bin "/payload/$model.output0.bin"
+        timeout 60 systole run "/payload/$model.systole" --device "usb:$1" --input "/payload/$model.input0.bin" --output-dir /outputs \
+            --repeat 20 && cmp /outputs/output0.bin "/payload/$model.output0.bin"
 }
 # A client that goes on until its device fails: the server is killed, which test_kernel.sh does when it reads so.
 start_victim() { # NAME PLACE

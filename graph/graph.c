@@ -327,19 +327,27 @@ void systole_activation_range(const struct systole_tensor *output, enum systole_
     }
 }
 
+void systole_operator_free(struct systole_operator *op) {
+    free(op->custom_options);
+    free(op->custom_name);
+    free(op->intermediates);
+    free(op->inputs);
+    free(op->outputs);
+}
+
+void systole_tensor_free(struct systole_tensor *tensor) {
+    free(tensor->data);
+    free(tensor->quantisation.scale);
+    free(tensor->quantisation.zero_point);
+    free(tensor->name);
+}
+
 void systole_graph_free(struct systole_graph *graph) {
     for (uint32_t i = 0; i < graph->operator_count; i++) {
-        free(graph->operators[i].custom_options);
-        free(graph->operators[i].custom_name);
-        free(graph->operators[i].intermediates);
-        free(graph->operators[i].inputs);
-        free(graph->operators[i].outputs);
+        systole_operator_free(&graph->operators[i]);
     }
     for (uint32_t i = 0; i < graph->tensor_count; i++) {
-        free(graph->tensors[i].data);
-        free(graph->tensors[i].quantisation.scale);
-        free(graph->tensors[i].quantisation.zero_point);
-        free(graph->tensors[i].name);
+        systole_tensor_free(&graph->tensors[i]);
     }
     free(graph->outputs);
     free(graph->inputs);

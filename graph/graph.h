@@ -196,6 +196,9 @@ enum systole_status systole_graph_read_file(const char *path, struct systole_gra
 enum systole_status systole_graph_write(const struct systole_graph *graph, const bool *keep, uint8_t **bytes,
                                         size_t *size, struct systole_diagnostic *diagnostic);
 void systole_graph_free(struct systole_graph *graph); // members only; may be called twice
+// The members of one that is taken out of its graph; it is not to be used again.
+void systole_operator_free(struct systole_operator *op);
+void systole_tensor_free(struct systole_tensor *tensor);
 
 const char *systole_operator_name(int32_t code); // "CONV_2D"; beyond the format's list: "OPERATOR_777"
 size_t systole_tensor_elements(const struct systole_tensor *tensor);

@@ -5,7 +5,6 @@
 #include "graph_edit.h"
 #include "observer.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 struct calibration {

@@ -4,7 +4,6 @@
 // float graph; the result; and each float operator alone on the values that the result's operator read, which tells
 // what one operator adds to the error from what came to it.
 #include "graph_edit.h"
-#include "half.h"
 #include "quantizer_state.h"
 
 #include <math.h>
@@ -39,11 +38,8 @@ static void quantise_input(const struct systole_tensor *tensor, const uint8_t *v
         memcpy(bytes, values, tensor->size);
         return;
     }
-    double low = tensor->dtype == SYSTOLE_UINT8 ? 0 : -128;
     for (size_t i = 0; i < tensor->size; i++) {
-        double q = (double)roundf(((const float *)(const void *)values)[i] / tensor->quantisation.scale[0]) +
-                   (double)tensor->quantisation.zero_point[0];
-        bytes[i] = (uint8_t)(int32_t)fmin(fmax(q, low), low + 255);
+        systole_tensor_store_real(tensor, ((const float *)(const void *)values)[i], i, bytes);
     }
 }
 
@@ -71,7 +67,7 @@ static void hand_over(struct comparison *c, const struct systole_operator *from,
     }
 }
 
-static enum systole_status measure(struct comparison *c, uint32_t operator_index, bool with_alone) {
+static enum systole_status measure(struct comparison *c, uint32_t operator_index) {
     struct quantizer *q = c->q;
     const struct systole_operator *made = &q->result.operators[operator_index];
     uint32_t origin = (uint32_t)q->operator_origin[operator_index];
@@ -80,25 +76,19 @@ static enum systole_status measure(struct comparison *c, uint32_t operator_index
     if (output < 0 || q->graph.tensors[output].dtype != SYSTOLE_FLOAT32) {
         return SYSTOLE_OK;
     }
-    enum systole_status status = SYSTOLE_OK;
     const uint8_t *found = systole_interpreter_tensor(c->result, made->outputs[0]);
     const float *real = (const float *)(const void *)systole_interpreter_tensor(c->real, output);
-    const float *own = NULL;
-    if (with_alone) {
-        hand_over(c, made, op);
-        status = systole_interpreter_run_operator(c->alone, origin, q->diagnostic);
-        own = (const float *)(const void *)systole_interpreter_tensor(c->alone, output);
-    }
+    hand_over(c, made, op);
+    enum systole_status status = systole_interpreter_run_operator(c->alone, origin, q->diagnostic);
+    const float *own = (const float *)(const void *)systole_interpreter_tensor(c->alone, output);
     struct sums *sums = &c->sums[operator_index];
     size_t count = systole_tensor_elements(&q->graph.tensors[output]);
     for (size_t i = 0; i < count && status == SYSTOLE_OK; i++) {
         double value = (double)value_of(&q->result.tensors[made->outputs[0]], found, i), expected = (double)real[i];
         sums->signal += expected * expected;
         sums->noise += (expected - value) * (expected - value);
-        if (own != NULL) {
-            sums->own_signal += (double)own[i] * (double)own[i];
-            sums->own_noise += ((double)own[i] - value) * ((double)own[i] - value);
-        }
+        sums->own_signal += (double)own[i] * (double)own[i];
+        sums->own_noise += ((double)own[i] - value) * ((double)own[i] - value);
     }
     return status;
 }
@@ -116,7 +106,7 @@ static enum systole_status run_set(struct comparison *c) {
     for (uint32_t i = 0; i < q->result.operator_count && status == SYSTOLE_OK; i++) {
         status = systole_interpreter_run_operator(c->result, i, q->diagnostic);
         if (status == SYSTOLE_OK && q->operator_origin[i] >= 0) {
-            status = measure(c, i, true);
+            status = measure(c, i);
         }
     }
     return status;

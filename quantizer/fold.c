@@ -229,7 +229,7 @@ enum systole_status quantizer_fold(struct quantizer *q) {
         }
     }
     if (status == SYSTOLE_OK) {
-        status = graph_edit_remove(graph, removed, NULL, q->diagnostic);
+        status = graph_edit_remove(graph, removed, q->diagnostic);
     }
 out:
     free(run);

@@ -179,18 +179,6 @@ enum systole_status graph_edit_clone(const struct systole_graph *source, struct 
     return SYSTOLE_OK;
 }
 
-void graph_edit_redirect(struct systole_graph *graph, int32_t from, int32_t to) {
-    for (uint32_t i = 0; i < graph->operator_count; i++) {
-        for (uint32_t k = 0; k < graph->operators[i].input_count; k++) {
-            int32_t *input = &graph->operators[i].inputs[k];
-            *input = *input == from ? to : *input;
-        }
-    }
-    for (uint32_t i = 0; i < graph->output_count; i++) {
-        graph->outputs[i] = graph->outputs[i] == from ? to : graph->outputs[i];
-    }
-}
-
 uint32_t graph_edit_readers(const struct systole_graph *graph, int32_t tensor) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < graph->operator_count; i++) {
@@ -215,21 +203,6 @@ int32_t graph_edit_producer(const struct systole_graph *graph, int32_t tensor) {
     return -1;
 }
 
-static void free_operator(struct systole_operator *op) {
-    free(op->custom_options);
-    free(op->custom_name);
-    free(op->intermediates);
-    free(op->outputs);
-    free(op->inputs);
-}
-
-static void free_tensor(struct systole_tensor *tensor) {
-    free(tensor->quantisation.zero_point);
-    free(tensor->quantisation.scale);
-    free(tensor->data);
-    free(tensor->name);
-}
-
 static void mark(const int32_t *tensors, uint32_t count, int32_t *moved) {
     for (uint32_t i = 0; i < count; i++) {
         if (tensors[i] >= 0) {
@@ -244,7 +217,7 @@ static void renumber(int32_t *tensors, uint32_t count, const int32_t *moved) {
     }
 }
 
-enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *operators, int32_t *moved,
+enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *operators,
                                       struct systole_diagnostic *diagnostic) {
     int32_t *map = calloc(graph->tensor_count + (size_t)1, sizeof *map);
     if (map == NULL) {
@@ -252,7 +225,7 @@ enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *o
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < graph->operator_count; i++) {
-        if (operators == NULL || !operators[i]) { // those to go gather behind those that stay
+        if (!operators[i]) { // those to go gather behind those that stay
             struct systole_operator stays = graph->operators[i];
             graph->operators[i] = graph->operators[kept];
             graph->operators[kept++] = stays;
@@ -275,10 +248,7 @@ enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *o
         if (keep) {
             graph->tensors[kept++] = graph->tensors[t];
         } else {
-            free_tensor(&graph->tensors[t]);
-        }
-        if (moved != NULL) {
-            moved[t] = map[t];
+            systole_tensor_free(&graph->tensors[t]);
         }
     }
     graph->tensor_count = kept;
@@ -291,7 +261,7 @@ enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *o
     renumber(graph->inputs, graph->input_count, map);
     renumber(graph->outputs, graph->output_count, map);
     for (uint32_t i = graph->operator_count; i < all; i++) {
-        free_operator(&graph->operators[i]);
+        systole_operator_free(&graph->operators[i]);
     }
     free(map);
     return SYSTOLE_OK;

@@ -27,12 +27,9 @@ enum systole_status graph_edit_add_unary(struct systole_graph *graph, int32_t co
 // `count` scales, all with one zero point.
 enum systole_status graph_edit_quantise(struct systole_tensor *tensor, uint32_t count, const float *scales,
                                         int64_t zero_point, int32_t dimension, struct systole_diagnostic *diagnostic);
-// Takes marked operators out, then tensors that no operator and no end of the graph uses; order stays. `moved` (NULL:
-// not wanted) receives for each old tensor its new number or -1.
-enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *operators, int32_t *moved,
+// Takes marked operators out, then tensors that no operator and no end of the graph uses; order stays.
+enum systole_status graph_edit_remove(struct systole_graph *graph, const bool *operators,
                                       struct systole_diagnostic *diagnostic);
-// Every reader of a tensor, and the graph's outputs, takes another.
-void graph_edit_redirect(struct systole_graph *graph, int32_t from, int32_t to);
 // Operators that read it, once for each operand, and graph outputs that are it.
 uint32_t graph_edit_readers(const struct systole_graph *graph, int32_t tensor);
 // The operator that computes it; -1: none.

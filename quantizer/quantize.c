@@ -4,8 +4,6 @@
 #include "graph_edit.h"
 #include "quantizer_state.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 const char *systole_quantize_mode_name(enum systole_quantize_mode mode) {
@@ -140,9 +138,9 @@ static enum systole_status run_passes(struct quantizer *q, const struct systole_
     }
     if (status == SYSTOLE_OK && q->options->equalize) {
         status = quantizer_equalize(q);
-    }
-    if (status == SYSTOLE_OK) {
-        status = check_constants(q);
+        if (status == SYSTOLE_OK) {
+            status = check_constants(q);
+        }
     }
     if (status == SYSTOLE_OK && q->options->mode == SYSTOLE_QUANTIZE_FULL_INTEGER) {
         status = quantizer_calibrate(q);

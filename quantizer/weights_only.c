@@ -6,8 +6,8 @@
 #include "graph_edit.h"
 #include "quantizer_state.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SMALLEST_WEIGHTS 1024 // elements; smaller ones are not worth their scales
 
@@ -152,9 +152,7 @@ static enum systole_status convert_operator(struct shrinking *s, uint32_t operat
     if (status == SYSTOLE_OK) {
         uint32_t index = q->result.operator_count - 1;
         struct systole_operator *made = &q->result.operators[index];
-        for (uint32_t k = 0; k < op->input_count; k++) {
-            made->inputs[k] = inputs[k];
-        }
+        memcpy(made->inputs, inputs, op->input_count * sizeof *inputs);
         for (uint32_t k = 0; k < op->output_count; k++) {
             made->outputs[k] = op->outputs[k] >= 0 ? s->reals[op->outputs[k]] : -1;
         }
@@ -197,9 +195,7 @@ static enum systole_status write_result(struct shrinking *s, bool *again) {
     const struct systole_graph *graph = &q->graph;
     quantizer_result_clear(q);
     *again = false;
-    for (size_t i = 0; i < sizeof q->result.name; i++) {
-        q->result.name[i] = graph->name[i];
-    }
+    memcpy(q->result.name, graph->name, sizeof q->result.name);
     for (uint32_t t = 0; t < graph->tensor_count; t++) {
         s->reals[t] = s->small[t] = s->hybrid[t] = -1;
     }

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "sample_arrays.h"
+
 static enum systole_status not_quantised(const struct cli_input_file *file, const char *what,
                                          struct systole_diagnostic *diagnostic) {
     return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, file->path, "give the tensor's own bytes",
@@ -63,14 +65,10 @@ enum systole_status cli_store_pixels(const struct cli_input_file *file, const ui
     if (status != SYSTOLE_OK) {
         return status;
     }
+    const struct sample_meaning meaning = {normalisation->mean_count, normalisation->scale_count, normalisation->mean,
+                                           normalisation->scale};
     for (size_t i = 0; i < count; i++) {
-        uint32_t channel = (uint32_t)(i % channels);
-        double mean =
-            normalisation->mean_count == 0 ? 0 : normalisation->mean[normalisation->mean_count == 1 ? 0 : channel];
-        double scale = normalisation->scale_count == 0
-                           ? 1.0 / 255.0
-                           : normalisation->scale[normalisation->scale_count == 1 ? 0 : channel];
-        float value = (float)((pixels[i] - mean) * scale);
+        float value = sample_real_of_byte(&meaning, pixels[i], i % channels);
         if (tensor->dtype == SYSTOLE_FLOAT32) {
             memcpy(file->bytes + sizeof value * i, &value, sizeof value);
         } else {

@@ -45,10 +45,6 @@ enum systole_status cli_read_npy(const struct cli_input_file *file, struct systo
     if (status != SYSTOLE_OK) {
         return status;
     }
-    if (header.fortran_order && header.rank > 1) {
-        return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, file->path, "save numpy.ascontiguousarray(array)",
-                            "the array is in Fortran's order, columns first");
-    }
     bool same = npy_same_description(header.description, npy_description_of(tensor->dtype));
     bool real = npy_same_description(header.description, "<f4");
     bool byte = npy_same_description(header.description, "|u1");

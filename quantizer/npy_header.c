@@ -98,7 +98,7 @@ static bool take_shape(struct scanner *s, struct npy_header *header) {
     return true;
 }
 
-static bool take_header(struct scanner *s, struct npy_header *header) {
+static bool take_header(struct scanner *s, struct npy_header *header, bool *columns_first) {
     bool has_description = false, has_order = false, has_shape = false;
     if (!take(s, '{')) {
         return false;
@@ -114,8 +114,8 @@ static bool take_header(struct scanner *s, struct npy_header *header) {
             good = take_string(s, header->description, sizeof header->description);
         } else if (strcmp(key, "fortran_order") == 0) {
             seen = &has_order;
-            header->fortran_order = take_word(s, "True");
-            good = header->fortran_order || take_word(s, "False");
+            *columns_first = take_word(s, "True");
+            good = *columns_first || take_word(s, "False");
         } else if (strcmp(key, "shape") == 0) {
             seen = &has_shape;
             good = take_shape(s, header);
@@ -154,10 +154,15 @@ enum systole_status npy_open(const char *name, const uint8_t *data, size_t lengt
                             "the .npy header is longer than the file");
     }
     struct scanner scanner = {(const char *)data + prefix, (const char *)data + prefix + size};
-    if (!take_header(&scanner, header)) {
+    bool columns_first = false;
+    if (!take_header(&scanner, header, &columns_first)) {
         return systole_fail(diagnostic, SYSTOLE_BAD_FILE, name, "write an array of plain numbers with numpy.save",
                             "the .npy header cannot be understood at byte %zu",
                             (size_t)(scanner.at - (const char *)data));
+    }
+    if (columns_first && header->rank > 1) {
+        return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, name, "save numpy.ascontiguousarray(array)",
+                            "the array is in Fortran's order, columns first");
     }
     header->begin = prefix + (size_t)size;
     return SYSTOLE_OK;

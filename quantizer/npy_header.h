@@ -11,14 +11,14 @@
 
 struct npy_header {
     char description[NPY_MAX_DESCRIPTION]; // of an element: "<f4"
-    bool fortran_order;
     int32_t rank;
     uint64_t shape[NPY_MAX_RANK]; // each at most INT32_MAX
     size_t begin;                 // of the elements, in bytes
 };
 
 bool npy_begins(const uint8_t *data, size_t length);
-// Reads untrusted bytes; how many elements follow is the caller's business. `name` is used in diagnostics.
+// Reads untrusted bytes; how many elements follow is the caller's business. `name` is used in diagnostics. Arrays in
+// Fortran's order are SYSTOLE_UNSUPPORTED.
 enum systole_status npy_open(const char *name, const uint8_t *data, size_t length, struct npy_header *header,
                              struct systole_diagnostic *diagnostic);
 const char *npy_description_of(enum systole_dtype dtype);                        // "": none

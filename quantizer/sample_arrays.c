@@ -68,10 +68,6 @@ static enum systole_status open_array(const char *file, struct sample_array *arr
     if (status != SYSTOLE_OK) {
         return status;
     }
-    if (header->fortran_order && header->rank > 1) {
-        return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, where, "save numpy.ascontiguousarray(array)",
-                            "the array is in Fortran's order, columns first");
-    }
     size_t element = element_size(header->description);
     if (element == 0) {
         return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, where, "convert it with array.astype(numpy.float32)",
@@ -173,7 +169,7 @@ enum systole_status sample_arrays_read(const char *name, const uint8_t *data, si
     return status;
 }
 
-// Sets in the array, by its shape; 0 and a diagnostic if the last extents are not the input's.
+// Sets in the array, by its shape; refused if the last extents are not the input's.
 static enum systole_status count_sets(const char *file, struct sample_array *array, const struct systole_tensor *tensor,
                                       struct systole_diagnostic *diagnostic) {
     const struct npy_header *header = &array->header;
@@ -204,10 +200,14 @@ static enum systole_status count_sets(const char *file, struct sample_array *arr
     return SYSTOLE_OK;
 }
 
+float sample_real_of_byte(const struct sample_meaning *meaning, uint8_t byte, size_t channel) {
+    double mean = meaning->mean_count == 0 ? 0 : meaning->mean[meaning->mean_count == 1 ? 0 : channel];
+    double scale = meaning->scale_count == 0 ? 1.0 / 255.0 : meaning->scale[meaning->scale_count == 1 ? 0 : channel];
+    return (float)((byte - mean) * scale);
+}
+
+// Of '<f8', '<f4' and '<f2'.
 static float real_of(const char *description, const uint8_t *bytes, size_t index) {
-    if (description[1] == 'u') {
-        return (float)bytes[index];
-    }
     if (description[2] == '8') {
         double value;
         memcpy(&value, bytes + index * sizeof value, sizeof value);
@@ -332,14 +332,7 @@ void sample_arrays_get(const struct sample_arrays *arrays, const struct systole_
         size_t channels = tensor->rank > 0 ? (size_t)tensor->shape[tensor->rank - 1] : 1;
         bool is_byte = description[1] == 'u';
         for (size_t k = 0; k < count; k++) {
-            float value = real_of(description, from, k);
-            if (is_byte) {
-                size_t c = k % channels;
-                double mean = meaning->mean_count == 0 ? 0 : meaning->mean[meaning->mean_count == 1 ? 0 : c];
-                double scale =
-                    meaning->scale_count == 0 ? 1.0 / 255.0 : meaning->scale[meaning->scale_count == 1 ? 0 : c];
-                value = (float)(((double)value - mean) * scale);
-            }
+            float value = is_byte ? sample_real_of_byte(meaning, from[k], k % channels) : real_of(description, from, k);
             if (tensor->dtype == SYSTOLE_FLOAT32) {
                 memcpy(inputs[i] + k * sizeof value, &value, sizeof value);
             } else {

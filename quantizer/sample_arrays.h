@@ -7,11 +7,14 @@
 
 #include "npy_header.h"
 
-// What a byte means: (byte - mean) * scale, one number or one for each index of the last axis; counts 0: not given.
+// What a byte means: (byte - mean) * scale, one number or one for each index of the last axis; counts 0: not given, and
+// a mean of 0 or a scale of 1/255 is taken.
 struct sample_meaning {
     uint32_t mean_count, scale_count;
     const double *mean, *scale;
 };
+float sample_real_of_byte(const struct sample_meaning *meaning, uint8_t byte, size_t channel);
+
 struct sample_array {
     char *name; // "" in an .npy
     uint8_t *bytes;

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "representative.h"
+#include "samples.h"
 
 #define BEST 5
 
@@ -72,7 +72,8 @@ struct contestant {
     bool is_open;
     struct systole_driver *driver;
     struct systole_session *session;
-    struct cli_representative data;
+    struct cli_samples data;
+    uint8_t **inputs; // the session's
     const struct systole_tensor *scores;
     uint32_t classes, first, among_best; // right answers
     uint32_t best[BEST];                 // of the last sample
@@ -115,6 +116,19 @@ static enum systole_status check_outputs(struct contestant *c, struct systole_di
     return SYSTOLE_OK;
 }
 
+static enum systole_status find_inputs(struct contestant *c, struct systole_diagnostic *diagnostic) {
+    uint32_t count = systole_session_graph(c->session)->input_count;
+    size_t size;
+    c->inputs = calloc(count + (size_t)1, sizeof *c->inputs);
+    if (c->inputs == NULL) {
+        return systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, c->path, "", "no memory for the model's inputs");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        c->inputs[i] = systole_session_input(c->session, i, &size);
+    }
+    return SYSTOLE_OK;
+}
+
 static enum systole_status open_contestant(struct contestant *c, const struct cli_arguments *arguments,
                                            struct systole_diagnostic *diagnostic) {
     bool cpu = strcmp(c->device, "cpu") == 0;
@@ -143,14 +157,15 @@ static enum systole_status open_contestant(struct contestant *c, const struct cl
                                         &c->session, diagnostic);
     }
     if (status == SYSTOLE_OK) {
-        status = cli_representative_open(&c->data, arguments->inputs, arguments->input_count,
-                                         systole_session_graph(c->session), &arguments->normalisation, diagnostic);
+        status = cli_samples_open(&c->data, arguments->inputs, arguments->input_count,
+                                  systole_session_graph(c->session), &arguments->normalisation, diagnostic);
     }
-    return status;
+    return status == SYSTOLE_OK ? find_inputs(c, diagnostic) : status;
 }
 
 static void close_contestant(struct contestant *c) {
-    cli_representative_close(&c->data);
+    free(c->inputs);
+    cli_samples_close(&c->data);
     systole_session_free(c->session);
     systole_driver_close(c->driver);
     if (c->is_open) {
@@ -160,14 +175,9 @@ static void close_contestant(struct contestant *c) {
 
 static enum systole_status answer(struct contestant *c, uint32_t sample, uint32_t label,
                                   struct systole_diagnostic *diagnostic) {
-    uint8_t *inputs[CLI_MAX_INPUTS];
     size_t size;
-    const struct systole_graph *graph = systole_session_graph(c->session);
-    for (uint32_t i = 0; i < graph->input_count && i < CLI_MAX_INPUTS; i++) {
-        inputs[i] = systole_session_input(c->session, i, &size);
-    }
     bool end = false;
-    enum systole_status status = cli_representative_read(&c->data, sample, inputs, &end, diagnostic);
+    enum systole_status status = cli_samples_read(&c->data, sample, c->inputs, &end, diagnostic);
     if (status == SYSTOLE_OK) {
         systole_session_reset_states(c->session);
         status = systole_session_invoke(c->session, diagnostic);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "quantize_report.h"
-#include "representative.h"
+#include "samples.h"
 
 // Index of `text` among names up to NULL; -1: none.
 static int find(const char *text, const char *const *names) {
@@ -121,7 +121,7 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     struct systole_diagnostic diagnostic = {.what = ""};
     struct systole_graph source = {0}, result = {0};
     struct systole_quantize_report report = {0};
-    struct cli_representative data = {.source_count = 0};
+    struct cli_samples data = {.source_count = 0};
     struct cli_quantized quantized = {.source = arguments.positional[0],
                                       .output = arguments.output,
                                       .options = &options,
@@ -129,8 +129,8 @@ static int run(const struct cli_command *command, int argc, char **argv) {
                                       .report = &report};
     enum systole_status status = read_source(arguments.positional[0], &source, &quantized.source_size, &diagnostic);
     if (status == SYSTOLE_OK) {
-        status = cli_representative_open(&data, a->representative, a->representative_count, &source,
-                                         &arguments.normalisation, &diagnostic);
+        status = cli_samples_open(&data, a->representative, a->representative_count, &source, &arguments.normalisation,
+                                  &diagnostic);
     }
     if (status == SYSTOLE_OK && a->mode == NULL) {
         cli_print_decision(arguments.positional[0], &source, a->hardware, data.sets);
@@ -139,7 +139,7 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         status = cli_kernels(&arguments, SYSTOLE_KERNELS_FASTEST, &options.kernels, &diagnostic);
     }
     if (status == SYSTOLE_OK && a->mode != NULL) {
-        struct systole_representative representative = {&data, cli_representative_read};
+        struct systole_representative representative = {&data, cli_samples_read};
         status = systole_quantize(&source, &options, a->representative_count > 0 ? &representative : NULL, &result,
                                   &report, &diagnostic);
         if (status == SYSTOLE_OK) {
@@ -148,7 +148,7 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     }
     systole_quantize_report_free(&report);
     systole_graph_free(&result);
-    cli_representative_close(&data);
+    cli_samples_close(&data);
     systole_graph_free(&source);
     return status == SYSTOLE_OK ? 0 : cli_error(status, &diagnostic);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "systole_spec.h"
+#include "usb_setup.h"
 
 enum {
     FIRST_ADDRESS = 2,
@@ -14,11 +15,9 @@ enum {
     ROOT_HUB = 1,
     IN_PROGRESS = -115,
     STANDARD_IN = 0x80,
-    GET_DESCRIPTOR = 6,
     DEVICE_DESCRIPTOR = 0x0100,
     DESCRIPTOR_MS = 1000,
     PORT_REQUEST = 0x23, // SetPortFeature of a hub: USB 2.0, 11.24.2.13
-    SET_FEATURE = 3,
     PORT_RESET = 4,
 };
 
@@ -111,14 +110,8 @@ static enum systole_status control(struct systole_transport *transport, uint8_t 
                                    uint16_t value, uint16_t index, uint8_t *data, uint16_t length, uint32_t timeout_ms,
                                    size_t *actual) {
     struct recording *this = recording(transport);
-    const uint8_t setup[8] = {request_type,
-                              request,
-                              (uint8_t)value,
-                              (uint8_t)(value >> 8),
-                              (uint8_t)index,
-                              (uint8_t)(index >> 8),
-                              (uint8_t)(length & 255),
-                              (uint8_t)(length >> 8)};
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(setup, request_type, request, value, index, length);
     uint64_t id = record_setup(this, this->device, setup, data);
     enum systole_status status = this->inner->functions->control(this->inner, request_type, request, value, index, data,
                                                                  length, timeout_ms, actual);
@@ -216,8 +209,8 @@ static void ask_descriptor(struct recording *this) {
     uint8_t descriptor[18];
     size_t actual = 0;
     this->device = this->device == LAST_ADDRESS ? FIRST_ADDRESS : (uint8_t)(this->device + 1);
-    (void)control(&this->transport, STANDARD_IN, GET_DESCRIPTOR, DEVICE_DESCRIPTOR, 0, descriptor, sizeof descriptor,
-                  DESCRIPTOR_MS, &actual);
+    (void)control(&this->transport, STANDARD_IN, SYSTOLE_USB_GET_DESCRIPTOR, DEVICE_DESCRIPTOR, 0, descriptor,
+                  sizeof descriptor, DESCRIPTOR_MS, &actual);
 }
 
 static enum systole_status attach(struct systole_transport *transport, uint16_t product_id, uint32_t timeout_ms) {
@@ -231,7 +224,8 @@ static enum systole_status attach(struct systole_transport *transport, uint16_t 
 
 static enum systole_status reset(struct systole_transport *transport) {
     struct recording *this = recording(transport);
-    const uint8_t setup[8] = {PORT_REQUEST, SET_FEATURE, PORT_RESET, 0, 1, 0, 0, 0};
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(setup, PORT_REQUEST, SYSTOLE_USB_SET_FEATURE, PORT_RESET, 1, 0);
     uint64_t id = record_setup(this, ROOT_HUB, setup, NULL);
     enum systole_status status = this->inner->functions->reset(this->inner);
     record_answer(this, id, ROOT_HUB, false, status, NULL, 0);

@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "usb_setup.h"
 
 enum {
     COMPLETIONS = 64, // a poll, about: who submits again what failed must not keep it forever
     ENDPOINTS = 4,
-    STANDARD_SET_CONFIGURATION = 9,
 };
 
 struct queue {
@@ -79,7 +79,8 @@ static void end_all(struct in_process *this, enum systole_status status) {
 }
 
 static void configure(struct in_process *this) {
-    uint8_t setup[8] = {0, STANDARD_SET_CONFIGURATION, 1, 0, 0, 0, 0, 0}, none = 0;
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES], none = 0;
+    systole_usb_setup(setup, 0, SYSTOLE_USB_SET_CONFIGURATION, 1, 0, 0);
     size_t actual;
     systole_usb_control(this->device, setup, &none, &actual);
     this->attached = true;
@@ -103,14 +104,8 @@ static enum systole_status control(struct systole_transport *transport, uint8_t 
     if (!this->attached) {
         return SYSTOLE_DEVICE_GONE;
     }
-    uint8_t setup[8] = {request_type,
-                        request,
-                        (uint8_t)value,
-                        (uint8_t)(value >> 8),
-                        (uint8_t)index,
-                        (uint8_t)(index >> 8),
-                        (uint8_t)(length & 255),
-                        (uint8_t)(length >> 8)};
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(setup, request_type, request, value, index, length);
     enum systole_usb_result result = systole_usb_control(this->device, setup, data == NULL ? &none : data, actual);
     while (result == SYSTOLE_USB_NAK && systole_usb_device_present(this->device) && now() < end) {
         rest_ms(1);

@@ -7,19 +7,9 @@
 #include "target.h"
 #include "usb_controller.h"
 #include "usb_descriptors.h"
+#include "usb_setup.h"
 
 enum {
-    REQUEST_GET_STATUS = 0,
-    REQUEST_CLEAR_FEATURE = 1,
-    REQUEST_SET_FEATURE = 3,
-    REQUEST_SET_ADDRESS = 5,
-    REQUEST_GET_DESCRIPTOR = 6,
-    REQUEST_GET_CONFIGURATION = 8,
-    REQUEST_SET_CONFIGURATION = 9,
-    REQUEST_GET_INTERFACE = 10,
-    REQUEST_SET_INTERFACE = 11,
-    REQUEST_SET_SEL = 48,
-    REQUEST_SET_ISOCH_DELAY = 49,
     FEATURE_ENDPOINT_HALT = 0,
     FEATURE_FUNCTION_SUSPEND = 0,
     FEATURE_U1_ENABLE = 48,
@@ -259,17 +249,17 @@ static bool standard_request(struct systole_usb_device *device, const struct set
     bool in = (setup->type & 0x80) != 0;
     if (in) {
         switch (setup->request) {
-        case REQUEST_GET_STATUS:
+        case SYSTOLE_USB_GET_STATUS:
             return get_status(device, setup, data, actual);
-        case REQUEST_GET_DESCRIPTOR: {
+        case SYSTOLE_USB_GET_DESCRIPTOR: {
             struct systole_usb_identity identity = {device->target_id, device->number};
             size_t size = systole_usb_describe(device->application, &identity, (uint8_t)(setup->value >> 8),
                                                (uint8_t)setup->value, bytes);
             return recipient <= RECIPIENT_INTERFACE && size != 0 && answer(setup, data, actual, bytes, size);
         }
-        case REQUEST_GET_CONFIGURATION:
+        case SYSTOLE_USB_GET_CONFIGURATION:
             return recipient == RECIPIENT_DEVICE && answer(setup, data, actual, &device->configuration, 1);
-        case REQUEST_GET_INTERFACE:
+        case SYSTOLE_USB_GET_INTERFACE:
             bytes[0] = 0;
             return recipient == RECIPIENT_INTERFACE && setup->index < interface_count(device) &&
                    answer(setup, data, actual, bytes, 1);
@@ -279,17 +269,17 @@ static bool standard_request(struct systole_usb_device *device, const struct set
     }
     *actual = setup->length;
     switch (setup->request) {
-    case REQUEST_CLEAR_FEATURE:
-    case REQUEST_SET_FEATURE:
-        return setup->length == 0 && set_feature(device, setup, setup->request == REQUEST_SET_FEATURE);
-    case REQUEST_SET_ADDRESS:
-    case REQUEST_SET_ISOCH_DELAY:
+    case SYSTOLE_USB_CLEAR_FEATURE:
+    case SYSTOLE_USB_SET_FEATURE:
+        return setup->length == 0 && set_feature(device, setup, setup->request == SYSTOLE_USB_SET_FEATURE);
+    case SYSTOLE_USB_SET_ADDRESS:
+    case SYSTOLE_USB_SET_ISOCH_DELAY:
         return recipient == RECIPIENT_DEVICE && setup->length == 0;
-    case REQUEST_SET_SEL:
+    case SYSTOLE_USB_SET_SEL:
         return recipient == RECIPIENT_DEVICE && setup->length == 6;
-    case REQUEST_SET_CONFIGURATION:
+    case SYSTOLE_USB_SET_CONFIGURATION:
         return recipient == RECIPIENT_DEVICE && setup->length == 0 && set_configuration(device, setup->value);
-    case REQUEST_SET_INTERFACE:
+    case SYSTOLE_USB_SET_INTERFACE:
         return recipient == RECIPIENT_INTERFACE && setup->length == 0 && setup->value == 0 &&
                setup->index < interface_count(device);
     default:

@@ -14,17 +14,14 @@
 #include <sys/uio.h>
 
 #include "usb_port.h"
+#include "usb_setup.h"
 
 enum {
-    SETUP_BYTES = 8,
     LARGEST_QUEUE = 256 << 20, // bytes of all transfers that are not reaped
     INTERFACES = 8,
     DESCRIPTOR_BYTES = 1024,
     DESCRIPTOR_INTERFACE = 4,
     DESCRIPTOR_ENDPOINT = 5,
-    REQUEST_CLEAR_FEATURE = 1,
-    REQUEST_SET_CONFIGURATION = 9,
-    REQUEST_SET_INTERFACE = 11,
     TO_DEVICE = 0,
     TO_INTERFACE = 1,
     TO_ENDPOINT = 2,
@@ -150,8 +147,8 @@ static void cancel_waiting(struct systole_usbfs *usbfs, const struct systole_usb
 
 static enum systole_usb_result standard_request(struct systole_usbfs *usbfs, uint8_t recipient, uint8_t request,
                                                 uint16_t value, uint16_t index) {
-    const uint8_t setup[SETUP_BYTES] = {
-        recipient, request, (uint8_t)value, (uint8_t)(value >> 8), (uint8_t)index, (uint8_t)(index >> 8), 0, 0};
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(setup, recipient, request, value, index, 0);
     uint8_t none = 0;
     size_t actual = 0;
     return systole_usb_control(usbfs->port.device, setup, &none, &actual);
@@ -166,7 +163,7 @@ static void device_changed(void *context) {
     memset(usbfs->claims, 0, sizeof usbfs->claims);
     usbfs->reenumerated = true;
     if (systole_usb_device_present(usbfs->port.device)) { // else once more when it comes back
-        (void)standard_request(usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
+        (void)standard_request(usbfs, TO_DEVICE, SYSTOLE_USB_SET_CONFIGURATION, 1, 0);
     }
 }
 
@@ -181,7 +178,7 @@ struct systole_usbfs *systole_usbfs_create(struct systole_usb_device *device) {
     if (usbfs != NULL) {
         usbfs->port = (struct systole_usb_port){.device = device, .user = {complete, device_changed, usbfs}};
         (void)systole_usb_device_reenumerates(device); // what it was before it was plugged in here
-        (void)standard_request(usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
+        (void)standard_request(usbfs, TO_DEVICE, SYSTOLE_USB_SET_CONFIGURATION, 1, 0);
     }
     return usbfs;
 }
@@ -242,24 +239,24 @@ static int control_now(struct systole_usbfs_file *file, pid_t caller, uint64_t a
     if (!read_client(caller, argument, &transfer, sizeof transfer)) {
         return -EFAULT;
     }
-    uint8_t *bytes = calloc(1, SETUP_BYTES + (size_t)transfer.wLength);
+    uint8_t *bytes = calloc(1, SYSTOLE_USB_SETUP_BYTES + (size_t)transfer.wLength);
     if (bytes == NULL) {
         return -ENOMEM;
     }
     bool in = (transfer.bRequestType & 0x80) != 0;
     uint64_t data = (uint64_t)(uintptr_t)transfer.data;
     int result = -EFAULT;
-    memcpy(bytes, &transfer, SETUP_BYTES);
-    if (in || read_client(caller, data, bytes + SETUP_BYTES, transfer.wLength)) {
+    memcpy(bytes, &transfer, SYSTOLE_USB_SETUP_BYTES);
+    if (in || read_client(caller, data, bytes + SYSTOLE_USB_SETUP_BYTES, transfer.wLength)) {
         size_t actual = 0;
         enum systole_usb_result moved =
-            systole_usb_control(file->usbfs->port.device, bytes, bytes + SETUP_BYTES, &actual);
+            systole_usb_control(file->usbfs->port.device, bytes, bytes + SYSTOLE_USB_SETUP_BYTES, &actual);
         result = moved == SYSTOLE_USB_DONE  ? (int)actual
                  : moved == SYSTOLE_USB_NAK ? -ETIMEDOUT // the bus cannot wait: it serves others, too
                                             : -EPIPE;
         (void)systole_usb_port_move(&file->usbfs->port);
     }
-    if (in && result > 0 && !write_client(caller, data, bytes + SETUP_BYTES, (size_t)result)) {
+    if (in && result > 0 && !write_client(caller, data, bytes + SYSTOLE_USB_SETUP_BYTES, (size_t)result)) {
         result = -EFAULT;
     }
     free(bytes);
@@ -276,7 +273,7 @@ static int check(const struct systole_usbfs_file *file, const struct usbdevfs_ur
     }
     switch (user->type) {
     case USBDEVFS_URB_TYPE_CONTROL:
-        return (user->endpoint & 0x7f) != 0 ? -ENOENT : user->buffer_length < SETUP_BYTES ? -EINVAL : 0;
+        return (user->endpoint & 0x7f) != 0 ? -ENOENT : user->buffer_length < SYSTOLE_USB_SETUP_BYTES ? -EINVAL : 0;
     case USBDEVFS_URB_TYPE_BULK:
     case USBDEVFS_URB_TYPE_INTERRUPT: {
         int interface = find_in_descriptors(file->usbfs, -1, user->endpoint);
@@ -297,7 +294,7 @@ static int check(const struct systole_usbfs_file *file, const struct usbdevfs_ur
 
 // The transfer that the client wants, with the bytes that go out. A control transfer's follow its setup packet.
 static int make_transfer(struct urb *urb, pid_t caller) {
-    uint8_t setup[SETUP_BYTES];
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
     uint64_t data = (uint64_t)(uintptr_t)urb->user.buffer;
     uint64_t id = (uint64_t)(uintptr_t)urb;
     size_t size = (size_t)urb->user.buffer_length;
@@ -366,7 +363,7 @@ static int reap(struct systole_usbfs_file *file, pid_t caller, uint64_t argument
     struct systole_port_transfer *transfer = urb->transfer;
     bool control = urb->user.type == USBDEVFS_URB_TYPE_CONTROL;
     bool in = ((control ? transfer->setup[0] : urb->user.endpoint) & 0x80) != 0;
-    uint64_t data = (uint64_t)(uintptr_t)urb->user.buffer + (control ? SETUP_BYTES : 0);
+    uint64_t data = (uint64_t)(uintptr_t)urb->user.buffer + (control ? SYSTOLE_USB_SETUP_BYTES : 0);
     bool written = (!in || write_client(caller, data, transfer->buffer, transfer->moved)) &&
                    write_client(caller, urb->address, &urb->user, sizeof urb->user) &&
                    write_client(caller, argument, &urb->address, sizeof urb->address);
@@ -401,7 +398,8 @@ static int set_configuration(struct systole_usbfs_file *file, unsigned value) {
             return -EBUSY;
         }
     }
-    return standard_request(file->usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, (uint16_t)value, 0) == SYSTOLE_USB_DONE
+    return standard_request(file->usbfs, TO_DEVICE, SYSTOLE_USB_SET_CONFIGURATION, (uint16_t)value, 0) ==
+                   SYSTOLE_USB_DONE
                ? 0
                : -EPIPE;
 }
@@ -410,7 +408,7 @@ static int set_configuration(struct systole_usbfs_file *file, unsigned value) {
 static int reset(struct systole_usbfs_file *file) {
     cancel_waiting(file->usbfs, NULL, -1);
     systole_usb_port_reset(&file->usbfs->port);
-    (void)standard_request(file->usbfs, TO_DEVICE, REQUEST_SET_CONFIGURATION, 1, 0);
+    (void)standard_request(file->usbfs, TO_DEVICE, SYSTOLE_USB_SET_CONFIGURATION, 1, 0);
     (void)systole_usb_port_move(&file->usbfs->port);
     return 0;
 }
@@ -468,13 +466,14 @@ int systole_usbfs_ioctl(struct systole_usbfs_file *file, pid_t caller, unsigned 
         if (!read_client(caller, argument, &setting, sizeof setting)) {
             return -EFAULT;
         }
-        return standard_request(file->usbfs, TO_INTERFACE, REQUEST_SET_INTERFACE, (uint16_t)setting.altsetting,
+        return standard_request(file->usbfs, TO_INTERFACE, SYSTOLE_USB_SET_INTERFACE, (uint16_t)setting.altsetting,
                                 (uint16_t)setting.interface) == SYSTOLE_USB_DONE
                    ? 0
                    : -EPIPE;
     }
     case USBDEVFS_CLEAR_HALT:
-        return standard_request(file->usbfs, TO_ENDPOINT, REQUEST_CLEAR_FEATURE, 0, (uint16_t)value) == SYSTOLE_USB_DONE
+        return standard_request(file->usbfs, TO_ENDPOINT, SYSTOLE_USB_CLEAR_FEATURE, 0, (uint16_t)value) ==
+                       SYSTOLE_USB_DONE
                    ? 0
                    : -EPIPE;
     case USBDEVFS_RESETEP:

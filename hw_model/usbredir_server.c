@@ -12,15 +12,12 @@
 
 #include "bus_server.h"
 #include "usb_descriptors.h"
+#include "usb_setup.h"
 
 enum {
     ENDPOINT_PLACES = 32,
     INTERFACE_PLACES = 32,
     CONTROL_PACKET = 512,
-    REQUEST_GET_CONFIGURATION = 8,
-    REQUEST_SET_CONFIGURATION = 9,
-    REQUEST_GET_INTERFACE = 10,
-    REQUEST_SET_INTERFACE = 11,
     INTERRUPT_BYTES = 64,
 };
 // Transfers that the peer did not number: one for each interrupt endpoint.
@@ -238,10 +235,10 @@ static void submit(struct session *session, uint64_t id, uint8_t endpoint, const
 
 // A standard request that the peer sends as a message of its own; below 0: refused.
 static int request_now(struct session *session, uint8_t type, uint8_t request, uint16_t value, uint16_t index) {
-    bool in = (type & 0x80) != 0;
-    const uint8_t setup[8] = {type, request, (uint8_t)value, (uint8_t)(value >> 8), (uint8_t)index, 0, in ? 1u : 0, 0};
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
     uint8_t answer = 0;
     size_t actual = 0;
+    systole_usb_setup(setup, type, request, value, index, (type & 0x80) != 0 ? 1 : 0);
     return systole_usb_control(session->port->device, setup, &answer, &actual) == SYSTOLE_USB_DONE ? answer : -1;
 }
 
@@ -265,7 +262,7 @@ static void set_configuration(void *context, uint64_t id, struct usb_redir_set_c
     struct session *session = context;
     struct usb_redir_configuration_status_header status = {.status = usb_redir_success,
                                                            .configuration = header->configuration};
-    if (request_now(session, 0, REQUEST_SET_CONFIGURATION, header->configuration, 0) < 0) {
+    if (request_now(session, 0, SYSTOLE_USB_SET_CONFIGURATION, header->configuration, 0) < 0) {
         status.status = usb_redir_stall;
     }
     send_descriptions(session);
@@ -274,7 +271,7 @@ static void set_configuration(void *context, uint64_t id, struct usb_redir_set_c
 
 static void get_configuration(void *context, uint64_t id) {
     struct session *session = context;
-    int value = request_now(session, 0x80, REQUEST_GET_CONFIGURATION, 0, 0);
+    int value = request_now(session, 0x80, SYSTOLE_USB_GET_CONFIGURATION, 0, 0);
     struct usb_redir_configuration_status_header status = {.status = value < 0 ? usb_redir_stall : usb_redir_success,
                                                            .configuration = (uint8_t)(value < 0 ? 0 : value)};
     usbredirparser_send_configuration_status(session->parser, id, &status);
@@ -284,7 +281,7 @@ static void set_alternate(void *context, uint64_t id, struct usb_redir_set_alt_s
     struct session *session = context;
     struct usb_redir_alt_setting_status_header status = {
         .status = usb_redir_success, .interface = header->interface, .alt = header->alt};
-    if (request_now(session, 1, REQUEST_SET_INTERFACE, header->alt, header->interface) < 0) {
+    if (request_now(session, 1, SYSTOLE_USB_SET_INTERFACE, header->alt, header->interface) < 0) {
         status.status = usb_redir_stall;
     }
     send_descriptions(session);
@@ -293,7 +290,7 @@ static void set_alternate(void *context, uint64_t id, struct usb_redir_set_alt_s
 
 static void get_alternate(void *context, uint64_t id, struct usb_redir_get_alt_setting_header *header) {
     struct session *session = context;
-    int value = request_now(session, 0x81, REQUEST_GET_INTERFACE, 0, header->interface);
+    int value = request_now(session, 0x81, SYSTOLE_USB_GET_INTERFACE, 0, header->interface);
     struct usb_redir_alt_setting_status_header status = {.status = value < 0 ? usb_redir_stall : usb_redir_success,
                                                          .interface = header->interface,
                                                          .alt = (uint8_t)(value < 0 ? 0 : value)};
@@ -333,10 +330,8 @@ static void cancel(void *context, uint64_t id) {
 
 static void control_packet(void *context, uint64_t id, struct usb_redir_control_packet_header *header, uint8_t *data,
                            int data_size) {
-    const uint8_t setup[8] = {header->requesttype,     header->request,
-                              (uint8_t)header->value,  (uint8_t)(header->value >> 8),
-                              (uint8_t)header->index,  (uint8_t)(header->index >> 8),
-                              (uint8_t)header->length, (uint8_t)(header->length >> 8)};
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(setup, header->requesttype, header->request, header->value, header->index, header->length);
     submit(context, id, header->requesttype & 0x80, setup, header->length, data, data_size);
 }
 

@@ -7,6 +7,7 @@
 #include "fuzz_input.h"
 #include "steps.h"
 #include "target.h"
+#include "usb_setup.h"
 
 enum { MOST_STEPS = 64, BLOCK = 1024 };
 
@@ -30,8 +31,8 @@ static void control(struct systole_usb_device *device, const uint8_t setup[8], c
 
 static void request(struct systole_usb_device *device, uint8_t type, uint8_t code, uint16_t value, const uint8_t *bytes,
                     size_t size) {
-    const uint8_t setup[8] = {type, code, (uint8_t)value, (uint8_t)(value >> 8),
-                              0,    0,    (uint8_t)size,  (uint8_t)(size >> 8)};
+    uint8_t setup[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(setup, type, code, value, 0, (uint16_t)size);
     control(device, setup, bytes, size);
 }
 

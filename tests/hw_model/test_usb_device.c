@@ -9,6 +9,7 @@
 #include "scripted_accelerator.h"
 #include "target.h"
 #include "testing.h"
+#include "usb_setup.h"
 
 static struct systole_usb_device *device;
 static struct scripted_accelerator *accelerator;
@@ -31,14 +32,8 @@ static void teardown(void) {
 
 static bool control(uint8_t type, uint8_t request, uint16_t value, uint16_t index, void *data, uint16_t length,
                     size_t *actual) {
-    uint8_t setup_bytes[8] = {type,
-                              request,
-                              (uint8_t)value,
-                              (uint8_t)(value >> 8),
-                              (uint8_t)index,
-                              (uint8_t)(index >> 8),
-                              (uint8_t)(length & 255),
-                              (uint8_t)(length >> 8)};
+    uint8_t setup_bytes[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(setup_bytes, type, request, value, index, length);
     size_t moved = 99;
     uint8_t none;
     enum systole_usb_result result = systole_usb_control(device, setup_bytes, data == NULL ? &none : data, &moved);

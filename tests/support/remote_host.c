@@ -11,6 +11,7 @@
 #include <usbredirparser.h>
 
 #include "driver.h"
+#include "usb_setup.h"
 
 enum { PUMPS = 2000, IMPORT_BYTES = 320, REPLY_BYTES = 48, DEVICE_ID = 1 << 16 | 2, INTERRUPT_IN = 0x83 };
 
@@ -407,14 +408,8 @@ void remote_watch_interrupt(struct remote_host *host) {
 
 const struct remote_answer *remote_ask(struct remote_host *host, uint8_t type, uint8_t request, uint16_t value,
                                        uint16_t index, uint16_t length, const uint8_t *data) {
-    const uint8_t bytes[8] = {type,
-                              request,
-                              (uint8_t)value,
-                              (uint8_t)(value >> 8),
-                              (uint8_t)index,
-                              (uint8_t)(index >> 8),
-                              (uint8_t)(length & 255),
-                              (uint8_t)(length >> 8)};
+    uint8_t bytes[SYSTOLE_USB_SETUP_BYTES];
+    systole_usb_setup(bytes, type, request, value, index, length);
     return remote_answer(host, remote_control(host, bytes, data));
 }
 

@@ -19,7 +19,6 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "device.h"
@@ -27,7 +26,6 @@
 #include "virtual_bus.h"
 
 enum {
-    TURN_NS = 100000,         // how long a busy device runs before the file system is looked at
     TURNS_BETWEEN_WAITS = 64, // looks whether the command has ended, while the device is busy
     IDLE_MS = 5,              // the same, while it is not
     ROOT_NODE = 1,
@@ -393,28 +391,10 @@ static enum systole_status notice_reenumeration(struct server *server, struct sy
     return status;
 }
 
-static int64_t now_ns(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
-// Lets a device work until a transfer is complete, it has nothing to do or its turn is over; false: it was idle.
-static bool run_turn(const struct port *port) {
-    int64_t end = now_ns() + TURN_NS;
-    bool completed = systole_usbfs_move(port->usbfs);
-    bool busy = completed;
-    while (!completed && now_ns() < end && systole_usb_device_run(port->device)) {
-        busy = true;
-        completed = systole_usbfs_move(port->usbfs);
-    }
-    return busy;
-}
-
 static bool run_turns(const struct server *server) {
     bool busy = false;
     for (uint32_t i = 0; i < server->count; i++) {
-        busy = run_turn(&server->ports[i]) || busy;
+        busy = systole_usbfs_run(server->ports[i].usbfs) || busy;
     }
     return busy;
 }

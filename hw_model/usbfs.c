@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
 // Transfers wait at the device's port until the device has moved them. Completed ones wait in their file until they are
-// reaped; only then is the result written into the client's memory, by way of the
-// process that reaps, as the kernel does it.
+// reaped; only then is the result written into the client's memory, by way of the process that reaps, as the kernel
+// does it.
 #include "usbfs.h"
 
 #include <errno.h>
@@ -230,6 +230,11 @@ short systole_usbfs_events(const struct systole_usbfs_file *file) {
 bool systole_usbfs_move(struct systole_usbfs *usbfs) {
     bool completed = systole_usb_port_move(&usbfs->port);
     return completed || usbfs->reenumerated;
+}
+
+bool systole_usbfs_run(struct systole_usbfs *usbfs) {
+    bool busy = systole_usb_port_run(&usbfs->port);
+    return busy || usbfs->reenumerated;
 }
 
 // ---- Requests.

@@ -28,6 +28,8 @@ short systole_usbfs_events(const struct systole_usbfs_file *file);
 
 // Moves what can be moved; true: something was completed and the files' events may be others now.
 bool systole_usbfs_move(struct systole_usbfs *usbfs);
+// Lets transfers and device work for a turn (systole_usb_port_run); false: it was idle.
+bool systole_usbfs_run(struct systole_usbfs *usbfs);
 // True once after the device re-enumerated: every file open until then is without a device, a new one may be opened.
 bool systole_usbfs_reenumerated(struct systole_usbfs *usbfs);
 

@@ -173,3 +173,12 @@ size_t systole_usb_describe(bool application, const struct systole_usb_identity 
         return 0;
     }
 }
+
+const uint8_t *systole_usb_next_descriptor(const uint8_t *bytes, size_t size, size_t *at) {
+    const uint8_t *descriptor = bytes + *at;
+    if (size - *at < 2 || descriptor[0] < 2 || descriptor[0] > size - *at) {
+        return NULL;
+    }
+    *at += descriptor[0];
+    return descriptor;
+}

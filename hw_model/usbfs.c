@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 
+#include "usb_descriptors.h"
 #include "usb_port.h"
 #include "usb_setup.h"
 
@@ -20,8 +21,6 @@ enum {
     LARGEST_QUEUE = 256 << 20, // bytes of all transfers that are not reaped
     INTERFACES = 8,
     DESCRIPTOR_BYTES = 1024,
-    DESCRIPTOR_INTERFACE = 4,
-    DESCRIPTOR_ENDPOINT = 5,
     TO_DEVICE = 0,
     TO_INTERFACE = 1,
     TO_ENDPOINT = 2,
@@ -71,15 +70,17 @@ static bool write_client(pid_t caller, uint64_t address, void *bytes, size_t siz
 static int find_in_descriptors(const struct systole_usbfs *usbfs, int interface, uint8_t endpoint) {
     uint8_t bytes[DESCRIPTOR_BYTES];
     size_t size = systole_usb_descriptors(usbfs->port.device, bytes, sizeof bytes);
+    const uint8_t *descriptor;
+    size_t at = 0;
     int current = -1;
-    for (size_t at = 0; at + 2 <= size && bytes[at] >= 2 && at + bytes[at] <= size; at += bytes[at]) {
-        if (bytes[at + 1] == DESCRIPTOR_INTERFACE && bytes[at] >= 9) {
-            current = bytes[at + 2];
+    while ((descriptor = systole_usb_next_descriptor(bytes, size, &at)) != NULL) {
+        if (descriptor[1] == SYSTOLE_USB_DESCRIPTOR_INTERFACE && descriptor[0] >= 9) {
+            current = descriptor[2];
             if (endpoint == 0 && current == interface) {
                 return current;
             }
-        } else if (bytes[at + 1] == DESCRIPTOR_ENDPOINT && bytes[at] >= 7 && endpoint != 0 &&
-                   bytes[at + 2] == endpoint) {
+        } else if (descriptor[1] == SYSTOLE_USB_DESCRIPTOR_ENDPOINT && descriptor[0] >= 7 && endpoint != 0 &&
+                   descriptor[2] == endpoint) {
             return current;
         }
     }

@@ -26,6 +26,7 @@ enum {
     OPERATION_BYTES = 8,
     BUS_ID_BYTES = 32,
     PATH_BYTES = 256,
+    INTERFACES = 8,
     COMMAND_BYTES = 48,
     COMMAND_WORDS = COMMAND_BYTES / 4,
     COMMAND_SUBMIT = 1,
@@ -75,15 +76,16 @@ static bool is_free(const struct systole_usb_port *port) {
     return port->user.complete == NULL && systole_usb_device_present(port->device);
 }
 
-// struct usbip_usb_device; `interfaces` receives what follows it in a list.
-static uint32_t append_device(struct session *session, uint32_t index, uint8_t interfaces[][4], uint32_t limit) {
+// struct usbip_usb_device; `interfaces` receives what follows it in a list. Returns how many there are.
+static uint32_t append_device(struct session *session, uint32_t index, uint8_t interfaces[INTERFACES][4]) {
     uint8_t descriptors[2 * SYSTOLE_USB_DESCRIPTOR_LIMIT] = {0};
     char path[PATH_BYTES] = "", name[BUS_ID_BYTES];
     uint32_t count = 0;
-    size_t size = systole_usb_descriptors(session->bus->ports[index].device, descriptors, sizeof descriptors);
-    for (size_t at = 0; at + 2 <= size && descriptors[at] >= 2 && at + descriptors[at] <= size; at += descriptors[at]) {
-        if (descriptors[at + 1] == 4 && descriptors[at] >= 9 && count < limit) {
-            memcpy(interfaces[count], descriptors + at + 5, 3); // class, subclass, protocol
+    size_t size = systole_usb_descriptors(session->bus->ports[index].device, descriptors, sizeof descriptors), at = 0;
+    const uint8_t *descriptor;
+    while ((descriptor = systole_usb_next_descriptor(descriptors, size, &at)) != NULL) {
+        if (descriptor[1] == SYSTOLE_USB_DESCRIPTOR_INTERFACE && descriptor[0] >= 9 && count < INTERFACES) {
+            memcpy(interfaces[count], descriptor + 5, 3); // class, subclass, protocol
             interfaces[count++][3] = 0;
         }
     }
@@ -119,7 +121,7 @@ static void append_operation(struct session *session, uint32_t code, uint32_t st
 
 static void list_devices(struct session *session) {
     uint32_t count = 0;
-    uint8_t interfaces[8][4];
+    uint8_t interfaces[INTERFACES][4];
     for (uint32_t i = 0; i < session->bus->count; i++) {
         count += is_free(&session->bus->ports[i]);
     }
@@ -127,7 +129,7 @@ static void list_devices(struct session *session) {
     append_word(session, count);
     for (uint32_t i = 0; i < session->bus->count; i++) {
         if (is_free(&session->bus->ports[i])) {
-            uint32_t interface_count = append_device(session, i, interfaces, 8);
+            uint32_t interface_count = append_device(session, i, interfaces);
             systole_byte_queue_append(session->out, interfaces, 4 * (size_t)interface_count);
         }
     }
@@ -237,7 +239,7 @@ static void take_command(struct session *session) {
 
 static void import(struct session *session) {
     char name[BUS_ID_BYTES];
-    uint8_t interfaces[1][4];
+    uint8_t interfaces[INTERFACES][4];
     struct systole_port_user user = {transfer_complete, device_changed, session};
     for (uint32_t i = 0; i < session->bus->count; i++) {
         name_device(i, name);
@@ -254,7 +256,7 @@ static void import(struct session *session) {
         session->device_id = (uint32_t)BUS_NUMBER << 16 | (FIRST_DEVICE_NUMBER + i);
         session->state = COMMAND;
         append_operation(session, REPLY_IMPORT, STATUS_OK);
-        (void)append_device(session, i, interfaces, 1);
+        (void)append_device(session, i, interfaces);
         return;
     }
     append_operation(session, REPLY_IMPORT, STATUS_NO_DEVICE);

@@ -67,7 +67,8 @@ static uint32_t place_of(uint8_t endpoint) {
 static void describe(const struct session *session, struct usb_redir_interface_info_header *interfaces,
                      struct usb_redir_ep_info_header *endpoints) {
     uint8_t bytes[2 * SYSTOLE_USB_DESCRIPTOR_LIMIT];
-    size_t size = systole_usb_descriptors(session->port->device, bytes, sizeof bytes);
+    size_t size = systole_usb_descriptors(session->port->device, bytes, sizeof bytes), at = 0;
+    const uint8_t *descriptor;
     memset(interfaces, 0, sizeof *interfaces);
     memset(endpoints, 0, sizeof *endpoints);
     memset(endpoints->type, usb_redir_type_invalid, sizeof endpoints->type);
@@ -75,16 +76,15 @@ static void describe(const struct session *session, struct usb_redir_interface_i
         endpoints->type[i] = usb_redir_type_control;
         endpoints->max_packet_size[i] = CONTROL_PACKET;
     }
-    for (size_t at = 0; at + 2 <= size && bytes[at] >= 2 && at + bytes[at] <= size; at += bytes[at]) {
-        const uint8_t *descriptor = bytes + at;
+    while ((descriptor = systole_usb_next_descriptor(bytes, size, &at)) != NULL) {
         uint32_t count = interfaces->interface_count;
-        if (descriptor[1] == 4 && descriptor[0] >= 9 && count < INTERFACE_PLACES) {
+        if (descriptor[1] == SYSTOLE_USB_DESCRIPTOR_INTERFACE && descriptor[0] >= 9 && count < INTERFACE_PLACES) {
             interfaces->interface[count] = descriptor[2];
             interfaces->interface_class[count] = descriptor[5];
             interfaces->interface_subclass[count] = descriptor[6];
             interfaces->interface_protocol[count] = descriptor[7];
             interfaces->interface_count++;
-        } else if (descriptor[1] == 5 && descriptor[0] >= 7 && count != 0) {
+        } else if (descriptor[1] == SYSTOLE_USB_DESCRIPTOR_ENDPOINT && descriptor[0] >= 7 && count != 0) {
             uint32_t place = place_of(descriptor[2]);
             endpoints->type[place] = descriptor[3] & 3;
             endpoints->max_packet_size[place] = (uint16_t)(descriptor[4] | descriptor[5] << 8);

@@ -221,6 +221,19 @@ START_TEST(usbip_list) {
 }
 END_TEST
 
+START_TEST(usbip_import_tells_of_all_interfaces) {
+    static const uint8_t question[40] = {0x01, 0x11, 0x80, 0x03, 0, 0, 0, 0, '1', '-', '1'};
+    ck_assert(remote_open(&host, &systole_usbip_protocol, &bus));
+    load_firmware();
+    connect_raw(question, sizeof question);
+    ck_assert(!host.ended);
+    ck_assert_uint_eq(host.from_server.count, 8 + 312);
+    ck_assert_mem_eq(host.from_server.bytes, "\x01\x11\x00\x03\0\0\0\0", 8);
+    ck_assert_mem_eq(host.from_server.bytes + 8 + 300, "\x12\x09\x00\x02", 4);
+    ck_assert_uint_eq(host.from_server.bytes[8 + 311], 2); // the accelerator's and the one for DFU
+}
+END_TEST
+
 START_TEST(usbip_refusals) {
     static const struct {
         uint8_t bytes[40];
@@ -302,6 +315,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(both, each_host_its_own_device, 0, 2);
     tcase_add_loop_test(both, unplugged_and_replugged, 0, 2);
     tcase_add_test(both, usbip_list);
+    tcase_add_test(both, usbip_import_tells_of_all_interfaces);
     tcase_add_test(both, usbip_refusals);
     tcase_add_test(both, usbip_hostile_commands);
     tcase_add_test(both, usbip_unlink_of_what_is_complete);

@@ -55,6 +55,22 @@ template <class Module> void rtl_reset(Module &module) {
     module.eval();
 }
 
+// The register bus, for modules that have one: a read, whose answer stands in the next cycle, and a write.
+template <class Module> uint64_t rtl_read_register(Module &module, uint32_t address) {
+    module.register_read_i = 1;
+    module.register_address_i = (SData)address;
+    rtl_cycle(module);
+    module.register_read_i = 0;
+    return module.register_data_o;
+}
+template <class Module> void rtl_write_register(Module &module, uint32_t address, uint64_t value) {
+    module.register_write_i = 1;
+    module.register_address_i = (SData)address;
+    module.register_data_i = value;
+    rtl_cycle(module);
+    module.register_write_i = 0;
+}
+
 // xorshift32; state must not be 0.
 inline uint32_t rtl_random(uint32_t &state) {
     state ^= state << 13;

@@ -27,19 +27,11 @@ struct Bench {
         m.launch_i = 0;
     }
     uint64_t read(uint32_t address) {
-        m.register_read_i = 1;
-        m.register_address_i = (SData)address;
-        rtl_cycle(m);
-        m.register_read_i = 0;
-        return m.register_data_o;
+        return rtl_read_register(m, address);
     }
     void write(uint32_t address, uint64_t value) {
-        m.register_write_i = 1;
-        m.register_address_i = (SData)address;
-        m.register_data_i = value;
-        rtl_cycle(m);
-        m.register_write_i = 0;
-        rtl_cycle(m);
+        rtl_write_register(m, address, value);
+        rtl_cycle(m); // active_q is a cycle behind
     }
     // Fetch: gives out commands, all retired at once, until one is held or `end` is reached. Two commands an operator.
     void run(uint32_t end) {

@@ -18,18 +18,10 @@ struct Bench {
         rtl_reset(m);
     }
     uint64_t read(uint32_t address) {
-        m.register_read_i = 1;
-        m.register_address_i = (SData)address;
-        rtl_cycle(m);
-        m.register_read_i = 0;
-        return m.register_data_o;
+        return rtl_read_register(m, address);
     }
     void write(uint32_t address, uint64_t value) {
-        m.register_write_i = 1;
-        m.register_address_i = (SData)address;
-        m.register_data_i = value;
-        rtl_cycle(m);
-        m.register_write_i = 0;
+        rtl_write_register(m, address, value);
     }
 };
 

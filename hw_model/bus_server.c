@@ -169,10 +169,10 @@ static void serve(struct server *server) {
         polled[0] = (struct pollfd){.fd = server->listener, .events = POLLIN};
         for (uint32_t i = 0; i < MOST_PEERS; i++) {
             struct peer *peer = &server->peers[i];
-            bool listens = !peer->ending && peer->out.count < MOST_UNSENT;
             if (peer->socket >= 0) { // what the devices made goes out at once
                 serve_peer(server, peer, 0);
             }
+            bool listens = !peer->ending && peer->out.count < MOST_UNSENT;
             polled[1 + i] = (struct pollfd){
                 .fd = peer->socket,
                 .events = (short)((listens ? POLLIN : 0) | (peer->out.count != 0 ? POLLOUT : 0)),
@@ -211,21 +211,36 @@ static int listen_at(const struct sockaddr *address, socklen_t size) {
     return made;
 }
 
+// Of a server that was killed: there is a socket, and nobody listens.
+static bool is_abandoned(const struct sockaddr_un *address) {
+    struct stat old;
+    bool refused = false;
+    if (stat(address->sun_path, &old) == 0 && S_ISSOCK(old.st_mode)) {
+        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        refused = probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) != 0 &&
+                  errno == ECONNREFUSED;
+        if (probe >= 0) {
+            (void)close(probe);
+        }
+    }
+    return refused;
+}
+
 static enum systole_status listen_unix(const char *path, int *listener, struct systole_diagnostic *diagnostic) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat old;
     if (strlen(path) >= sizeof address.sun_path) {
         return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, path, "choose a shorter one",
                             "the path is too long for a socket");
     }
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    if (stat(path, &old) == 0 && S_ISSOCK(old.st_mode)) { // of a server that was killed
+    if (is_abandoned(&address)) {
         (void)unlink(path);
     }
     *listener = listen_at((const struct sockaddr *)&address, sizeof address);
     if (*listener < 0) {
-        return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, path, "choose a folder that you may write to",
-                            "cannot listen: %s", strerror(errno));
+        const char *hint = errno == EADDRINUSE ? "another server may listen there; choose another path"
+                                               : "choose a folder that you may write to";
+        return systole_fail(diagnostic, SYSTOLE_BAD_ARGUMENT, path, hint, "cannot listen: %s", strerror(errno));
     }
     printf("listening on %s\n", path);
     return SYSTOLE_OK;

@@ -132,8 +132,15 @@ assert connect().recv(1) == b""
 EOF_PYTHON
 holds "serve usbredir" start usbredir --socket "$work/socket"
 holds "a device over usbredir" timeout 20 python3 "$work/usbredir.py" "$work/socket"
+expect 2 timeout 20 "$SYSTOLE" serve usbredir --socket "$work/socket" # somebody listens there
 holds "SIGTERM ends that one well, too" stop TERM
 holds "its socket is gone" test ! -e "$work/socket"
+
+holds "serve usbredir, to be killed" start usbredir --socket "$work/socket"
+kill -9 "$server" && wait "$server" 2>"$work/none"
+holds "the socket of a killed server is left" test -S "$work/socket"
+holds "serve usbredir in its place" start usbredir --socket "$work/socket"
+holds "SIGTERM ends it" stop TERM
 
 expect 2 "$SYSTOLE" serve usbip --listen nowhere
 expect 2 "$SYSTOLE" serve usbip --listen 127.0.0.1:99999

@@ -40,11 +40,7 @@ enum endpoint systole_usb_find_endpoint(uint16_t address) {
 static void reenumerate(struct systole_usb_device *device, bool application) {
     device->application = application;
     device->reenumerates = true;
-    device->configuration = 0;
-    device->link_features = 0;
-    memset(device->halted, 0, sizeof device->halted);
-    systole_dfu_reset(&device->dfu);
-    systole_usb_reset_accelerator(device);
+    systole_usb_begin_anew(device);
 }
 
 static void start_firmware(struct systole_usb_device *device) {

@@ -48,6 +48,8 @@ struct systole_usb_device {
 enum endpoint systole_usb_find_endpoint(uint16_t address);
 // Accelerator and endpoints begin anew; personality and configuration stay.
 void systole_usb_reset_accelerator(struct systole_usb_device *device);
+// The same, and no longer configured: a device that was plugged in. The personality stays.
+void systole_usb_begin_anew(struct systole_usb_device *device);
 // Back to the boot personality.
 void systole_usb_stop_firmware(struct systole_usb_device *device);
 // setup: 8 bytes; data: wLength bytes in or out; DONE with *actual bytes moved, or STALL.

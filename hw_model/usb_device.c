@@ -26,6 +26,11 @@ static void forget_frame(struct systole_usb_device *device) {
     device->payload_left = device->frame_given = 0;
 }
 
+// Bytes of a frame behind its header.
+static uint64_t padded(uint32_t length) {
+    return ((uint64_t)length + 7) & ~(uint64_t)7;
+}
+
 static void empty_endpoints(struct systole_usb_device *device) {
     forget_frame(device);
     device->empty_packet = false;
@@ -39,6 +44,14 @@ static void empty_endpoints(struct systole_usb_device *device) {
 void systole_usb_reset_accelerator(struct systole_usb_device *device) {
     device->accelerator->functions->reset(device->accelerator);
     empty_endpoints(device);
+}
+
+void systole_usb_begin_anew(struct systole_usb_device *device) {
+    device->configuration = 0;
+    device->link_features = 0;
+    memset(device->halted, 0, sizeof device->halted);
+    systole_dfu_reset(&device->dfu);
+    systole_usb_reset_accelerator(device);
 }
 
 struct systole_usb_device *systole_usb_device_create(struct systole_accelerator *accelerator,
@@ -204,7 +217,7 @@ static void note_out(struct trouble *trouble, const uint8_t *bytes, size_t size)
             if (trouble->out_header_size == sizeof header) {
                 memcpy(&header, trouble->out_header, sizeof header);
                 bool payload = header.kind != SYSTOLE_FRAME_READ;
-                trouble->out_left = payload ? ((uint64_t)header.length + 7) & ~(uint64_t)7 : 0;
+                trouble->out_left = payload ? padded(header.length) : 0;
                 trouble->out_header_size = 0;
             }
         } else {
@@ -308,7 +321,7 @@ enum systole_usb_result systole_usb_out(struct systole_usb_device *device, uint8
 static void begin_frame(struct systole_usb_device *device) {
     struct systole_frame_header header;
     memcpy(&header, device->header, sizeof header);
-    device->payload_left = ((uint64_t)header.length + 7) & ~(uint64_t)7;
+    device->payload_left = padded(header.length);
     enum systole_fault_kind kind = systole_faults_begin(device->trouble.faults, SYSTOLE_FAULT_IN);
     if (kind == SYSTOLE_FAULT_CORRUPT || kind == SYSTOLE_FAULT_WRONG_TAG || kind == SYSTOLE_FAULT_LENGTH) {
         (void)systole_faults_strike(device->trouble.faults, SYSTOLE_FAULT_IN);
@@ -324,9 +337,8 @@ static void stick(const struct systole_usb_device *device, uint8_t *bytes, size_
     struct systole_frame_header header;
     memcpy(&header, device->header, sizeof header);
     if (device->trouble.faults != NULL && header.kind == SYSTOLE_FRAME_DATA) {
-        uint64_t padded = ((uint64_t)header.length + 7) & ~(uint64_t)7;
         systole_faults_stuck_memory(device->trouble.faults, device->columns, header.address,
-                                    padded - device->payload_left, bytes, size);
+                                    padded(header.length) - device->payload_left, bytes, size);
     }
 }
 
@@ -517,11 +529,7 @@ bool systole_usb_device_run(struct systole_usb_device *device) {
 // A port reset keeps the personality, as it does for every USB device; all else begins anew.
 void systole_usb_device_bus_reset(struct systole_usb_device *device) {
     device->trouble.hanging = false;
-    device->configuration = 0;
-    device->link_features = 0;
-    memset(device->halted, 0, sizeof device->halted);
-    systole_dfu_reset(&device->dfu);
-    systole_usb_reset_accelerator(device);
+    systole_usb_begin_anew(device);
 }
 
 bool systole_usb_device_reenumerates(struct systole_usb_device *device) {

@@ -8,27 +8,17 @@
 #include <unistd.h>
 
 #include "build_graph.h"
+#include "digits.h"
 #include "on_virtual_bus.h"
 #include "systole.h"
 #include "testing.h"
 
-enum { PIXELS = 64, CLASSES = 10, MANY = 8, DEADLINE_POLLS = 2000, POLL_MS = 10 };
+enum { MANY = 8, DEADLINE_POLLS = 2000, POLL_MS = 10 };
 
-#define DIGITS "examples/digits/digits_int8.tflite"
 #define OK(call) ck_assert_msg((call) == SYSTOLE_OK, "%s: %s (%s)", #call, diagnostic.what, diagnostic.where)
 
 static struct systole_diagnostic diagnostic;
 static const char *const kinds[] = {"cpu", "model"};
-
-static void read_picture(uint32_t digit, uint8_t *pixels) {
-    char path[64];
-    size_t size = 0;
-    (void)snprintf(path, sizeof path, "examples/digits/pictures/%u.pgm", digit);
-    uint8_t *bytes = testing_read_file(path, &size);
-    CLIENT_CHECK(bytes != NULL && size >= PIXELS, "%s", path);
-    memcpy(pixels, bytes + size - PIXELS, PIXELS);
-    free(bytes);
-}
 
 static uint32_t largest(const int8_t *scores) {
     uint32_t best = 0;

@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "digits.h"
 #include "driver.h"
 #include "on_virtual_bus.h"
 #include "systole.h"
 #include "testing.h"
 
-enum { PIXELS = 64, CLASSES = 10, DEVICES = 2, THREADS = 4, ROUNDS = 40 };
+enum { DEVICES = 2, THREADS = 4, ROUNDS = 40 };
 
-#define DIGITS "examples/digits/digits_int8.tflite"
 #define OK(call)                                                                                                       \
     do {                                                                                                               \
         struct systole_diagnostic diagnostic = {"", "", ""};                                                           \
@@ -34,16 +34,6 @@ static struct systole_inference *create(struct systole_device *device) {
     OK(systole_inference_create(model, &inference, &diagnostic));
     systole_model_free(model);
     return inference;
-}
-
-static void read_picture(uint32_t digit, uint8_t *pixels) {
-    char path[64];
-    size_t size = 0;
-    (void)snprintf(path, sizeof path, "examples/digits/pictures/%u.pgm", digit);
-    uint8_t *bytes = testing_read_file(path, &size);
-    CLIENT_CHECK(bytes != NULL && size >= PIXELS, "%s", path);
-    memcpy(pixels, bytes + size - PIXELS, PIXELS);
-    free(bytes);
 }
 
 static void run(struct systole_inference *inference, const uint8_t *pixels, int8_t *scores) {

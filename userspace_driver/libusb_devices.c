@@ -176,6 +176,9 @@ enum systole_status systole_libusb_list(struct systole_usb_listing **listings, u
         *count = (uint32_t)found;
     } else if (found > 0) {
         status = systole_fail(diagnostic, SYSTOLE_OUT_OF_MEMORY, "", "", "no memory for a list of devices");
+    } else if (found < 0) {
+        status = systole_fail(diagnostic, SYSTOLE_NO_DEVICE, "", "see that /dev/bus/usb is there",
+                              "the devices on USB cannot be listed: %s", libusb_strerror((int)found));
     }
     systole_libusb_free_devices(devices, found);
     libusb_exit(context);

@@ -12,6 +12,9 @@
 
 struct systole_transport;
 
+// The longest wait for a sign of life of a device, where the user names none.
+enum { SYSTOLE_SILENCE_MS = 10000 };
+
 // One transfer on a bulk or interrupt endpoint. The caller owns it and its buffer until `complete` is called or the
 // transport is closed. Direction is bit 7 of the endpoint, as in USB.
 struct systole_usb_transfer {

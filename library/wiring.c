@@ -10,8 +10,6 @@
 #include "read_file.h"
 #include "recording_transport.h"
 
-enum { DEFAULT_WAIT_MS = 10000 };
-
 static void tell_fault(void *context, const struct systole_fault_told *told) {
     (void)context;
     (void)fprintf(stderr, "systole: fault: %s at transfer %llu of %s\n", systole_fault_name(told->kind),
@@ -91,7 +89,7 @@ static enum systole_status open_transport(const char *name, const struct systole
     }
     if (usb) {
         const char *choice = name[3] == '\0' ? "0" : name + 4;
-        uint32_t silence_ms = options->driver.silence_ms == 0 ? DEFAULT_WAIT_MS : options->driver.silence_ms;
+        uint32_t silence_ms = options->driver.silence_ms == 0 ? SYSTOLE_SILENCE_MS : options->driver.silence_ms;
         uint32_t wait_ms = options->driver.shared ? silence_ms : 0;
         enum systole_status status = check_usb_choice(name, choice, diagnostic);
         return status == SYSTOLE_OK ? systole_libusb_open_chosen(choice, wait_ms, transport, diagnostic) : status;

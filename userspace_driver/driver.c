@@ -101,7 +101,7 @@ static void set_options(struct systole_driver *driver, const struct systole_driv
     if (options != NULL) {
         *chosen = *options;
     }
-    chosen->silence_ms = chosen->silence_ms == 0 ? 10000 : chosen->silence_ms;
+    chosen->silence_ms = chosen->silence_ms == 0 ? SYSTOLE_SILENCE_MS : chosen->silence_ms;
     chosen->cycle_margin = chosen->cycle_margin == 0 ? 16 : chosen->cycle_margin;
     chosen->chunk_bytes = chosen->chunk_bytes == 0 ? 256 * 1024 : chosen->chunk_bytes / PACKET * PACKET;
     chosen->chunk_bytes = chosen->chunk_bytes < PACKET ? PACKET : chosen->chunk_bytes;

@@ -493,7 +493,7 @@ enum systole_status systole_replay(const uint8_t *bytes, size_t size, const char
     struct systole_diagnostic unused = {"", "", ""};
     struct replay this = {.transport = transport,
                           .options = options,
-                          .silence_ms = options->silence_ms == 0 ? 10000 : options->silence_ms,
+                          .silence_ms = options->silence_ms == 0 ? SYSTOLE_SILENCE_MS : options->silence_ms,
                           .told = replayed,
                           .diagnostic = diagnostic == NULL ? &unused : diagnostic};
     memset(replayed, 0, sizeof *replayed);

@@ -181,6 +181,8 @@ void driver_debug_check(struct systole_driver *driver);
 void driver_debug_failed(struct systole_driver *driver, const struct systole_diagnostic *failure);
 
 // recovery.c
+enum systole_status driver_reset_accelerator(struct systole_driver *driver);
+enum systole_status driver_clear_halts(struct systole_driver *driver);
 enum systole_status driver_bring_up(struct systole_driver *driver, bool firmware_again,
                                     struct systole_diagnostic *diagnostic);
 // Everything from the beginning; requests in flight run again, except `culprit`, which completes with `status`.

@@ -17,9 +17,6 @@ enum {
     INTERRUPTS = 16,
     POLL_MS = 10,
     CANCEL_MS = 1000,
-    ENDPOINT_OUT = 0x02,
-    VENDOR_OUT = 0x40,
-    CLEAR_FEATURE = 1,
 };
 
 struct posted {
@@ -46,6 +43,9 @@ static void ended(struct systole_usb_transfer *transfer) {
 
 static enum systole_status post(struct systole_probe *probe, struct posted *posted, uint8_t endpoint, uint8_t *buffer,
                                 size_t length, void (*complete)(struct systole_usb_transfer *)) {
+    if (posted->busy) { // the transport did not give it back
+        return SYSTOLE_DEVICE_TIMEOUT;
+    }
     posted->transfer = (struct systole_usb_transfer){
         .endpoint = endpoint, .buffer = buffer, .length = length, .complete = complete, .context = probe};
     posted->busy = true;
@@ -208,19 +208,14 @@ enum systole_status systole_probe_write_register(struct systole_probe *probe, ui
 }
 
 enum systole_status systole_probe_reset(struct systole_probe *probe) {
-    static const uint8_t endpoints[] = {SYSTOLE_USB_ENDPOINT_BULK_OUT, SYSTOLE_USB_ENDPOINT_BULK_IN,
-                                        SYSTOLE_USB_ENDPOINT_EVENT_IN, SYSTOLE_USB_ENDPOINT_INTERRUPT_IN};
     take_back(probe);
-    enum systole_status status =
-        driver_control(&probe->driver, VENDOR_OUT, SYSTOLE_USB_REQUEST_DEVICE_RESET, 0, 0, NULL, 0);
+    enum systole_status status = driver_reset_accelerator(&probe->driver);
     // A device that does not answer may do so after a port reset.
     if (status != SYSTOLE_OK && status != SYSTOLE_DEVICE_GONE &&
         probe->driver.transport->functions->reset(probe->driver.transport) == SYSTOLE_OK) {
-        status = driver_control(&probe->driver, VENDOR_OUT, SYSTOLE_USB_REQUEST_DEVICE_RESET, 0, 0, NULL, 0);
+        status = driver_reset_accelerator(&probe->driver);
     }
-    for (uint32_t i = 0; i < sizeof endpoints && status == SYSTOLE_OK; i++) {
-        status = driver_control(&probe->driver, ENDPOINT_OUT, CLEAR_FEATURE, 0, endpoints[i], NULL, 0);
-    }
+    status = status == SYSTOLE_OK ? driver_clear_halts(&probe->driver) : status;
     probe->event_count = probe->interrupt_count = 0;
     probe->failure = SYSTOLE_OK;
     status = status == SYSTOLE_OK ? post_event(probe) : status;

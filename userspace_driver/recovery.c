@@ -52,11 +52,11 @@ static enum systole_status find_personality(struct systole_driver *driver, uint6
     return status;
 }
 
-static enum systole_status reset_accelerator(struct systole_driver *driver) {
+enum systole_status driver_reset_accelerator(struct systole_driver *driver) {
     return driver_control(driver, VENDOR_OUT, SYSTOLE_USB_REQUEST_DEVICE_RESET, 0, 0, NULL, 0);
 }
 
-static enum systole_status clear_halts(struct systole_driver *driver) {
+enum systole_status driver_clear_halts(struct systole_driver *driver) {
     static const uint8_t endpoints[] = {SYSTOLE_USB_ENDPOINT_BULK_OUT, SYSTOLE_USB_ENDPOINT_BULK_IN,
                                         SYSTOLE_USB_ENDPOINT_EVENT_IN, SYSTOLE_USB_ENDPOINT_INTERRUPT_IN};
     enum systole_status status = SYSTOLE_OK;
@@ -102,7 +102,7 @@ static enum systole_status bring_up_once(struct systole_driver *driver, bool *fi
     uint64_t state = 0;
     enum systole_status status = find_personality(driver, end_ms, &product);
     if (status == SYSTOLE_OK && product == SYSTOLE_USB_APPLICATION_PRODUCT_ID) {
-        status = reset_accelerator(driver);
+        status = driver_reset_accelerator(driver);
         status = status == SYSTOLE_OK ? systole_driver_read_register(driver, SYSTOLE_REGISTER_STATUS, &state) : status;
         if (status == SYSTOLE_OK && (*firmware_again || (state & SYSTOLE_STATUS_STARTED) == 0)) {
             status = systole_firmware_detach(driver->transport, silence);
@@ -125,7 +125,7 @@ static enum systole_status bring_up_once(struct systole_driver *driver, bool *fi
                             "the device does not come up: %s", systole_status_name(status));
     }
     status = check_capabilities(driver, diagnostic);
-    return status == SYSTOLE_OK ? clear_halts(driver) : status;
+    return status == SYSTOLE_OK ? driver_clear_halts(driver) : status;
 }
 
 enum systole_status driver_bring_up(struct systole_driver *driver, bool firmware_again,

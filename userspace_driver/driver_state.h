@@ -21,8 +21,7 @@ struct driver_transfer {
     struct systole_usb_transfer transfer; // first
     uint8_t *own;                         // its buffer of chunk_bytes, where it has one
     bool busy;
-    bool is_direct;                       // now in memory of the request's caller, or of a segment (request NULL)
-    const struct driver_request *request; // of a direct one
+    const struct driver_request *request; // out, of a direct one: whose caller's memory it is; NULL: a segment's
 };
 
 // A frame on its way out: header, payload, zeros up to a beat.
@@ -49,7 +48,6 @@ struct driver_arrival {
     struct driver_arrival *next;
     size_t length, count;
     uint8_t *target;
-    const struct driver_request *request;
 };
 
 // A load or store command: what it moves, and how many stores must have arrived before a load's bytes are there.
@@ -152,7 +150,7 @@ bool driver_has_frames_of(const struct systole_driver *driver, const struct driv
 bool driver_is_lent(const struct systole_driver *driver, const struct driver_request *request);
 
 // frame_answers.c
-bool driver_expect_stores(struct systole_driver *driver, const struct driver_request *request);
+bool driver_expect_stores(struct systole_driver *driver, const struct driver_loaded *loaded);
 bool driver_expect_data(struct systole_driver *driver, const struct driver_read *read);
 void driver_ask_answers(struct systole_driver *driver);
 void driver_answer_complete(struct systole_usb_transfer *ended);

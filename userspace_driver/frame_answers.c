@@ -15,8 +15,7 @@ enum { PACKET = SYSTOLE_USB_PACKET_BYTES, HEADER = sizeof(struct systole_frame_h
 
 // ---- What is expected.
 
-static bool expect(struct systole_driver *driver, size_t length, size_t count, uint8_t *target,
-                   const struct driver_request *request) {
+static bool expect(struct systole_driver *driver, size_t length, size_t count, uint8_t *target) {
     if (count == 0 || length == 0) {
         return true;
     }
@@ -25,7 +24,7 @@ static bool expect(struct systole_driver *driver, size_t length, size_t count, u
         driver_fail(driver, SYSTOLE_OUT_OF_MEMORY, "", "no memory for an answer");
         return false;
     }
-    *arrival = (struct driver_arrival){NULL, length, count, target, request};
+    *arrival = (struct driver_arrival){NULL, length, count, target};
     if (driver->arrivals_first == NULL) {
         driver->arrivals_first = arrival;
     } else {
@@ -40,35 +39,32 @@ static size_t whole_frame(size_t payload) {
 }
 
 // In buffers that are all of one size frames may come in any order.
-static bool expect_anywhere(struct systole_driver *driver, size_t payload, const struct driver_request *request) {
+static bool expect_anywhere(struct systole_driver *driver, size_t payload) {
     size_t chunk = driver->options.chunk_bytes;
-    return expect(driver, chunk, whole_frame(payload) / chunk + 1, NULL, request);
+    return expect(driver, chunk, whole_frame(payload) / chunk + 1, NULL);
 }
 
-bool driver_expect_stores(struct systole_driver *driver, const struct driver_request *request) {
-    const struct driver_loaded *loaded = &driver->loaded[request->loaded];
+bool driver_expect_stores(struct systole_driver *driver, const struct driver_loaded *loaded) {
     bool expected = true;
     for (uint32_t i = 0; i < loaded->store_count && expected; i++) {
-        expected = expect_anywhere(driver, (size_t)loaded->stores[i].words * driver->target.columns, request);
+        expected = expect_anywhere(driver, (size_t)loaded->stores[i].words * driver->target.columns);
     }
     return expected;
 }
 
 bool driver_expect_data(struct systole_driver *driver, const struct driver_read *read) {
-    const struct driver_request *request = read->request;
     size_t chunk = driver->options.chunk_bytes, frame = whole_frame(read->bytes), first = PACKET - HEADER;
-    if (driver->loaded[request->loaded].store_count != 0) { // the last of them may come behind this
-        return expect_anywhere(driver, read->bytes, request);
+    if (driver->loaded[read->request->loaded].store_count != 0) { // the last of them may come behind this
+        return expect_anywhere(driver, read->bytes);
     }
     size_t direct = read->useful < DRIVER_DIRECT_BYTES ? 0 : (read->useful - first) / PACKET * PACKET;
     if (direct == 0 || frame - PACKET - direct >= PACKET) {
-        return expect(driver, chunk, frame / chunk, NULL, request) &&
-               expect(driver, (frame % chunk / PACKET + 1) * PACKET, 1, NULL, request);
+        return expect(driver, chunk, frame / chunk, NULL) &&
+               expect(driver, (frame % chunk / PACKET + 1) * PACKET, 1, NULL);
     }
-    return expect(driver, PACKET, 1, NULL, request) &&
-           expect(driver, chunk, direct / chunk, read->target + first, request) &&
-           expect(driver, direct % chunk, 1, read->target + first + direct / chunk * chunk, request) &&
-           expect(driver, PACKET, 1, NULL, request);
+    return expect(driver, PACKET, 1, NULL) && expect(driver, chunk, direct / chunk, read->target + first) &&
+           expect(driver, direct % chunk, 1, read->target + first + direct / chunk * chunk) &&
+           expect(driver, PACKET, 1, NULL);
 }
 
 void driver_ask_answers(struct systole_driver *driver) {
@@ -80,8 +76,6 @@ void driver_ask_answers(struct systole_driver *driver) {
         }
         uint8_t *buffer = arrival->target == NULL ? transfer->own : arrival->target;
         size_t length = arrival->length;
-        transfer->is_direct = arrival->target != NULL;
-        transfer->request = arrival->request;
         arrival->target = arrival->target == NULL ? NULL : arrival->target + length;
         if (--arrival->count == 0) {
             driver->arrivals_first = arrival->next;

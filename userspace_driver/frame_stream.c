@@ -142,7 +142,6 @@ static void send_payload(struct systole_driver *driver, struct driver_transfer *
     size_t length = direct_bytes(frame), from = frame->sent - sizeof frame->header;
     length = length < driver->options.chunk_bytes ? length : driver->options.chunk_bytes;
     frame->sent += length;
-    transfer->is_direct = true;
     transfer->request = frame->request;
     driver->statistics.direct_bytes += length;
     // A transfer out only reads its buffer.
@@ -161,7 +160,6 @@ void driver_send_frames(struct systole_driver *driver) {
             send_payload(driver, transfer);
         } else {
             size_t length = take_bytes(driver, transfer->own, driver->options.chunk_bytes);
-            transfer->is_direct = false;
             driver->statistics.copied_bytes += length;
             driver_submit(driver, transfer, transfer->own, length);
         }
@@ -181,7 +179,8 @@ void driver_frames_sent(struct systole_usb_transfer *ended) {
 bool driver_is_lent(const struct systole_driver *driver, const struct driver_request *request) {
     bool lent = false;
     for (uint32_t i = 0; i < driver->options.queue_depth; i++) {
-        lent = lent || (driver->out[i].busy && driver->out[i].is_direct && driver->out[i].request == request);
+        const struct driver_transfer *out = &driver->out[i];
+        lent = lent || (out->busy && out->transfer.buffer != out->own && out->request == request);
     }
     return lent;
 }

@@ -105,7 +105,7 @@ static bool launch(struct systole_driver *driver, struct driver_request *request
     driver->seen_cycles = 0;
     driver->progress_ms = driver->checked_ms = driver_now_ms();
     driver_debug_launching(driver, request);
-    return driver_expect_stores(driver, request) && driver_queue_launch(driver, &descriptor, request);
+    return driver_expect_stores(driver, loaded) && driver_queue_launch(driver, &descriptor, request);
 }
 
 static bool queue_streams(struct systole_driver *driver, struct driver_request *request) {

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ANY_DEVICE "model, rtl, usb, usb:N, usb:BUS-PORT or usb:serial:TEXT; default model"
+
 static const struct {
     uint64_t option;
     const char *name;
@@ -19,7 +21,9 @@ static const struct {
 } table[] = {
     {CLI_OUTPUT, "output", 'o', "FILE", "where the result goes (default: beside the input)"},
     {CLI_TARGET, "target", 0, "NAME|FILE", "preset (`systole targets`) or description file; default systole16"},
-    {CLI_DEVICE, "device", 0, "DEVICE", "cpu, model, rtl, usb, usb:N, usb:BUS-PORT or usb:serial:TEXT; default model"},
+    {CLI_DEVICE_OR_CPU, "device", 0, "DEVICE", "cpu, " ANY_DEVICE},
+    {CLI_DEVICE, "device", 0, "DEVICE", ANY_DEVICE},
+    {CLI_SIMULATED, "device", 0, "DEVICE", "model or rtl; default model"},
     {CLI_INPUT, "input", 0, "FILE",
      "raw tensor, .npy, PNG, JPEG or BMP (docs/formats.md), once for each input in order"},
     {CLI_MEAN, "mean", 0, "M[,M,M]", "a picture's pixel stands for (pixel - M) * S; default 0"},
@@ -286,7 +290,9 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
         case CLI_TARGET:
             arguments->target = optarg;
             break;
+        case CLI_DEVICE_OR_CPU:
         case CLI_DEVICE:
+        case CLI_SIMULATED:
             arguments->device = optarg;
             break;
         case CLI_INPUT:

@@ -29,7 +29,7 @@ extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, c
 // One bit an option of arguments.c's table.
 #define CLI_OUTPUT (UINT64_C(1) << 0)
 #define CLI_TARGET (UINT64_C(1) << 1)
-#define CLI_DEVICE (UINT64_C(1) << 2)
+#define CLI_DEVICE (UINT64_C(1) << 2) // --device, or one of CLI_DEVICE_OR_CPU and CLI_SIMULATED
 #define CLI_INPUT (UINT64_C(1) << 3)
 #define CLI_SEED (UINT64_C(1) << 4)
 #define CLI_OUTPUT_DIR (UINT64_C(1) << 5)
@@ -60,6 +60,8 @@ extern const struct cli_command cli_compile, cli_run, cli_verify, cli_inspect, c
 #define CLI_QUANTIZE (UINT64_C(1) << 30) // those of `systole quantize`
 #define CLI_LABELS (UINT64_C(1) << 31)   // those of `systole verify --labels`
 #define CLI_EXECUTE (UINT64_C(1) << 32)
+#define CLI_DEVICE_OR_CPU (UINT64_C(1) << 33)
+#define CLI_SIMULATED (UINT64_C(1) << 34)
 #define CLI_MAX_INPUTS 64
 #define CLI_MAX_DEVICES 16
 #define CLI_MAX_CHANNELS 8

@@ -261,7 +261,7 @@ const struct cli_command cli_run = {
     .help = "Runs once (or --repeat times) and prints outputs and, on a device, the cycles of each operator; with "
             "--repeat on\n"
             "the CPU the time of each.\n",
-    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_OUTPUT_DIR |
+    .options = CLI_DEVICE_OR_CPU | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_OUTPUT_DIR |
                CLI_ALL_TENSORS | CLI_REPEAT | CLI_REPORT | CLI_TRACE | CLI_HTML | CLI_SHOW_OPERATIONS | CLI_FAULTS |
                CLI_RECORD | CLI_KERNELS | CLI_THREADS | CLI_SHARED,
     .minimum = 1,

@@ -78,7 +78,7 @@ const struct cli_command cli_serve = {
             "usbredir: for QEMU (-device usb-redir); each connection is given a device that is free. Port 4000.\n"
             "usbip: for any Linux machine: `usbip attach -r HOST -b 1-1`, the second device 1-2 ... Port 3240.\n"
             "Both say `listening on ADDRESS` and end with SIGINT or SIGTERM. Whoever can connect has the device.\n",
-    .options = CLI_DEVICE | CLI_TARGET | CLI_FAULTS | CLI_LISTEN | CLI_SOCKET | CLI_DEVICES,
+    .options = CLI_SIMULATED | CLI_TARGET | CLI_FAULTS | CLI_LISTEN | CLI_SOCKET | CLI_DEVICES,
     .minimum = 1,
     .maximum = 1,
     .run = run,

@@ -461,19 +461,25 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         (arguments.seed_given || arguments.normalisation.mean_count != 0 || arguments.normalisation.scale_count != 0)) {
         return cli_usage_error(command, "--golden brings its inputs: no --seed, --mean or --scale");
     }
-    if ((arguments.waves != NULL && strcmp(arguments.device, "rtl") != 0) ||
-        (arguments.waves_command_given && arguments.waves == NULL)) {
-        return cli_usage_error(command, "--dump-waves needs --device rtl, and --waves-command needs --dump-waves");
+    if (arguments.waves_command_given && arguments.waves == NULL) {
+        return cli_usage_error(command, "--waves-command needs --dump-waves");
+    }
+    if (arguments.waves != NULL && strcmp(arguments.device, "rtl") != 0) {
+        return cli_usage_error(command, "--dump-waves needs --device rtl");
     }
     bool cpu = strcmp(arguments.device, "cpu") == 0;
     struct systole_diagnostic diagnostic = {.what = ""};
     struct cli_subject subject;
     struct systole_session *reference = NULL;
     if (arguments.labels != NULL) {
-        if (arguments.input_count == 0 || arguments.golden != NULL || arguments.waves != NULL || arguments.seed_given ||
-            (arguments.within_given && arguments.against == NULL)) {
-            return cli_usage_error(command, "--labels needs samples (--input), --within needs --against, and --golden, "
-                                            "--seed and --dump-waves are for tensors");
+        if (arguments.golden != NULL || arguments.waves != NULL || arguments.seed_given) {
+            return cli_usage_error(command, "--labels excludes --golden, --seed and --dump-waves");
+        }
+        if (arguments.input_count == 0) {
+            return cli_usage_error(command, "--labels needs the samples: --input FILE");
+        }
+        if (arguments.within_given && arguments.against == NULL) {
+            return cli_usage_error(command, "--within needs --against");
         }
         enum systole_status counted = cli_verify_accuracy(&arguments, &diagnostic);
         return counted == SYSTOLE_OK ? 0 : cli_error(counted, &diagnostic);
@@ -520,7 +526,7 @@ const struct cli_command cli_verify = {
         "With --labels the samples of --input (.npy with samples first, .npz, or a folder of pictures; real values "
         "where\n"
         "they are float) are classified: how often the right class is the best, and among the best five.\n",
-    .options = CLI_DEVICE | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_GOLDEN | CLI_FAULTS |
+    .options = CLI_DEVICE_OR_CPU | CLI_TARGET | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_GOLDEN | CLI_FAULTS |
                CLI_KERNELS | CLI_THREADS | CLI_DUMP_WAVES | CLI_WAVES_COMMAND | CLI_LABELS | CLI_REPORT,
     .minimum = 1,
     .maximum = 1,

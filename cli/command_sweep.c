@@ -159,6 +159,30 @@ static enum systole_status write_slurm(const char *path, const char *study, cons
     return status;
 }
 
+// The closing line. Points that cannot be built are results, but a study of nothing else has gone wrong; who measures a
+// point of many does not know.
+static enum systole_status conclude(const struct sweep *sweep, const char *csv, const char *svg, uint32_t todo,
+                                    struct systole_diagnostic *diagnostic) {
+    uint32_t counts[SWEEP_ENDINGS];
+    const char *separator = ": ";
+    enum systole_status status = sweep_results_count(csv, sweep->study, sweep->first, sweep->last, counts, diagnostic);
+    if (status != SYSTOLE_OK) {
+        return status;
+    }
+    printf("%s: %u points, %u of them now", csv, sweep->last - sweep->first, todo);
+    for (uint32_t i = 0; i < SWEEP_ENDINGS; i++) {
+        if (counts[i] > 0) {
+            printf("%s%u %s", separator, counts[i], sweep_ending_name(i));
+            separator = ", ";
+        }
+    }
+    printf("%s%s\n", svg != NULL ? "; " : "", svg != NULL ? svg : "");
+    return svg == NULL || counts[SWEEP_OK] + counts[SWEEP_PARTIAL] > 0
+               ? SYSTOLE_OK
+               : systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, csv, "its column detail says why",
+                              "none of the %u points could be measured", sweep->study->point_count);
+}
+
 static enum systole_status sweep_all(const struct sweep_study *study, const struct cli_arguments *arguments,
                                      const char *csv, const char *svg, struct systole_diagnostic *diagnostic) {
     struct sweep sweep = {.study = study, .last = study->point_count, .file = -1};
@@ -190,8 +214,7 @@ static enum systole_status sweep_all(const struct sweep_study *study, const stru
         status = sweep_plot(csv, svg, study, diagnostic);
     }
     if (status == SYSTOLE_OK) {
-        printf("%s: %u points, %u of them now%s%s\n", csv, sweep.last - sweep.first, todo,
-               arguments->point_given ? "" : "; ", arguments->point_given ? "" : svg);
+        status = conclude(&sweep, csv, arguments->point_given ? NULL : svg, todo, diagnostic);
     }
     if (sweep.file >= 0) {
         (void)close(sweep.file);
@@ -239,8 +262,9 @@ const struct cli_command cli_sweep = {
     .name = "sweep",
     .summary = "cycles of models over array shapes, memories, ports and links",
     .usage = "STUDY.json [options]",
-    .help = "Measures every combination of a study's values (docs/sweep.md) on all processors, appends each result to\n"
-            "a CSV and draws it. What the CSV already has is not measured again.\n",
+    .help =
+        "Measures every combination of a study's values (docs/sweep.md) on all processors, appends each result to\n"
+        "a CSV and draws it. What the CSV already has is not measured again. Exit 2 when no point could be measured.\n",
     .options = CLI_OUTPUT | CLI_SLURM | CLI_POINT,
     .minimum = 1,
     .maximum = 1,

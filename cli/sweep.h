@@ -45,6 +45,11 @@ enum systole_status sweep_results_open(const char *path, const struct sweep_stud
                                        struct systole_diagnostic *diagnostic);
 bool sweep_results_append(int file, const char *line); // at once or not at all, also beside other processes
 const char *sweep_columns(void);
+// How the lines of points `first` to `last` - 1 say that they ended.
+enum sweep_ending { SWEEP_OK, SWEEP_PARTIAL, SWEEP_REFUSED, SWEEP_FAILED, SWEEP_ENDINGS };
+const char *sweep_ending_name(enum sweep_ending ending);
+enum systole_status sweep_results_count(const char *csv, const struct sweep_study *study, uint32_t first, uint32_t last,
+                                        uint32_t counts[SWEEP_ENDINGS], struct systole_diagnostic *diagnostic);
 // What follows the key in the line that begins with it; NULL: there is none.
 const char *sweep_results_find(const uint8_t *text, size_t size, const char *key);
 

@@ -108,3 +108,30 @@ done:
     }
     return status;
 }
+
+const char *sweep_ending_name(enum sweep_ending ending) {
+    static const char *const names[SWEEP_ENDINGS] = {
+        [SWEEP_OK] = "ok", [SWEEP_PARTIAL] = "partial", [SWEEP_REFUSED] = "refused", [SWEEP_FAILED] = "failed"};
+    return names[ending];
+}
+
+enum systole_status sweep_results_count(const char *csv, const struct sweep_study *study, uint32_t first, uint32_t last,
+                                        uint32_t counts[SWEEP_ENDINGS], struct systole_diagnostic *diagnostic) {
+    uint8_t *bytes = NULL;
+    size_t size;
+    memset(counts, 0, SWEEP_ENDINGS * sizeof *counts);
+    enum systole_status status = systole_read_file(csv, &bytes, &size, diagnostic);
+    for (uint32_t i = first; i < last && status == SYSTOLE_OK; i++) {
+        struct sweep_point point;
+        char key[SWEEP_LINE];
+        sweep_study_point(study, i, &point);
+        sweep_point_key(study, &point, key);
+        const char *rest = sweep_results_find(bytes, size, key);
+        for (uint32_t e = 0; e < SWEEP_ENDINGS && rest != NULL; e++) {
+            const char *name = sweep_ending_name(e);
+            counts[e] += strncmp(rest, name, strlen(name)) == 0 && rest[strlen(name)] == ',';
+        }
+    }
+    free(bytes);
+    return status;
+}

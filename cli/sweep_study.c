@@ -190,7 +190,7 @@ void sweep_point_key(const struct sweep_study *study, const struct sweep_point *
 }
 
 struct outcome {
-    const char *status; // ok; partial: operators on the CPU for want of memory; refused; failed
+    enum sweep_ending ending; // partial: operators on the CPU for want of memory
     uint64_t cycles, predicted, macs;
     uint32_t on_cpu;
     bool resident;
@@ -206,9 +206,9 @@ static void write_result(char result[SWEEP_LINE], const struct outcome *o, const
         clean[n] = strchr(",\n\r\"", detail[n]) != NULL ? ';' : detail[n];
     }
     clean[n] = '\0';
-    (void)snprintf(result, SWEEP_LINE, "%s,%llu,%llu,%llu,%.4f,%u,%s,%s", o->status, (unsigned long long)o->cycles,
-                   (unsigned long long)o->predicted, (unsigned long long)o->macs, utilization, o->on_cpu,
-                   o->resident ? "true" : "false", clean);
+    (void)snprintf(result, SWEEP_LINE, "%s,%llu,%llu,%llu,%.4f,%u,%s,%s", sweep_ending_name(o->ending),
+                   (unsigned long long)o->cycles, (unsigned long long)o->predicted, (unsigned long long)o->macs,
+                   utilization, o->on_cpu, o->resident ? "true" : "false", clean);
 }
 
 static void summarise(const struct systole_program *program, struct outcome *o, char *detail, size_t size) {
@@ -224,8 +224,8 @@ static void summarise(const struct systole_program *program, struct outcome *o, 
             continue;
         }
         o->on_cpu++;
-        if (info->macs > 0 && strcmp(o->status, "ok") == 0) { // that work is missing from the cycles
-            o->status = "partial";
+        if (info->macs > 0 && o->ending == SWEEP_OK) { // that work is missing from the cycles
+            o->ending = SWEEP_PARTIAL;
             (void)snprintf(detail, size, "operator %u %s on the CPU: %s: %s", i, info->name, info->reason,
                            info->detail);
         }
@@ -286,7 +286,7 @@ static bool run_rtl(const char *model, const struct systole_target *target, stru
 void sweep_measure(const struct sweep_study *study, const struct sweep_point *point, char result[SWEEP_LINE]) {
     struct systole_target target = study->base;
     struct systole_diagnostic diagnostic = {.what = ""};
-    struct outcome outcome = {.status = "ok"};
+    struct outcome outcome = {.ending = SWEEP_OK};
     struct cli_subject subject;
     char detail[400] = "";
     for (uint32_t i = 0; i < SWEEP_AXES; i++) {
@@ -300,14 +300,14 @@ void sweep_measure(const struct sweep_study *study, const struct sweep_point *po
     }
     if (status != SYSTOLE_OK) {
         bool refused = status == SYSTOLE_UNSUPPORTED || status == SYSTOLE_BAD_ARGUMENT;
-        outcome.status = refused ? "refused" : "failed";
+        outcome.ending = refused ? SWEEP_REFUSED : SWEEP_FAILED;
         write_result(result, &outcome, &target, diagnostic.what);
         return;
     }
     summarise(&subject.program, &outcome, detail, sizeof detail);
     outcome.cycles = outcome.predicted;
     if (study->on_rtl && !run_rtl(study->paths[point->model], &target, &outcome, detail, sizeof detail)) {
-        outcome.status = "failed";
+        outcome.ending = SWEEP_FAILED;
         outcome.cycles = 0;
     }
     write_result(result, &outcome, &target, detail);

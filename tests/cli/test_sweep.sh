@@ -62,5 +62,12 @@ holds "a bad study writes nothing" test ! -e "$work/bad.csv"
 echo '{"models": ["digits.tflite", "none.tflite"], "rows": [12, 16]}' >"$work/odd.json"
 expect 0 "$SYSTOLE" sweep "$work/odd.json"
 holds "what cannot be built is a result" test "$(grep -cE ',(refused|failed),0,' "$work/odd.csv")" -eq 3
+holds "the closing line counts them" grep -q ': 4 points, 4 of them now: 1 ok, 2 refused, 1 failed; ' "$work/out"
+echo '{"models": ["digits.tflite"], "rows": [12, 20]}' >"$work/none.json"
+expect 2 "$SYSTOLE" sweep "$work/none.json"
+holds "nothing could be measured" grep -q 'none of the 2 points could be measured' "$work/err"
+holds "that is a result, too" test "$(grep -c ',refused,0,' "$work/none.csv")" -eq 2
+expect 0 "$SYSTOLE" sweep "$work/none.json" --point 1
+holds "a point of many says it" grep -q ': 1 points, 0 of them now: 1 refused$' "$work/out"
 expect 2 "$SYSTOLE" sweep "$work/study.json" -o README.md
 finish cli/test_sweep

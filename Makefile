@@ -262,7 +262,6 @@ soak-address: $(SOAK)
 .PHONY: bench-quantization
 bench-quantization: $(SYSTOLE) $(BUILD)/tests/quantizer/test_published_models $(RTL_DIR)/systole16/systole_rtl.so
 	@bench/quantization.py $(SYSTOLE) $(BUILD)/tests/quantizer/test_published_models
-# Throughput and time to ready through libusb on the FUSE bus.
 # The CPU runtime against XNNPACK, layer by layer; only this needs XNNPACK.
 BENCH_CPU_PACKAGES := libxnnpack-dev libpthreadpool-dev
 .PHONY: bench-cpu
@@ -274,6 +273,7 @@ $(BUILD)/bench/cpu: $(BUILD)/obj/bench/cpu.c.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) '  LINK $@'
 	$(AT)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ -lXNNPACK $(LIBRARIES)
+# Throughput and time to ready through libusb on the FUSE bus.
 .PHONY: bench-usb
 bench-usb: $(BUILD)/bench/usb
 	@echo "in process:"; $< client model

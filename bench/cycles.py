@@ -3,14 +3,10 @@
 # Copyright The Systole authors
 """Remakes bench/cycles.tsv, or holds the present tree against it.
 
-    bench/cycles.py [--update] [--quick] [--predictions] [--only TEXT]
-
 Each conformance model that has a multiplication on the device, and each network of `systole zoo`, at every preset: cycles on RTL, cycles predicted, and beside
 them what Arm's Vela 3.10 estimates for Ethos-U55-256 (a facts table that comes with the models). A figure that is worse
-than the table's, or a prediction that is off by more than 3 % and 64 cycles, is an error. --quick measures RTL only where it takes
-a second (systole16, small models), and predicts the larger models on systole16 only. --only takes the models whose names
-contain TEXT; what the table has of others stays. As many are measured at once as there are processors."""
-import concurrent.futures, json, os, pathlib, subprocess, sys, tempfile
+than the table's is an error. As many models are measured at once as there are processors."""
+import argparse, concurrent.futures, json, os, pathlib, subprocess, sys, tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SYSTOLE = os.environ.get("SYSTOLE", str(ROOT / "build/bin/systole"))
@@ -77,8 +73,14 @@ def measure(quick, only, folder):
 
 
 def main():
-    quick, update = "--quick" in sys.argv, "--update" in sys.argv
-    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv[:-1] else ""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--update", action="store_true", help="remake the table")
+    extent.add_argument("--quick", action="store_true", help="measure RTL only where it takes a second (systole16, small models), predict the larger models on systole16 only")
+    parser.add_argument("--predictions", action="store_true", help="a prediction that is off by more than 3 %% and 64 cycles is an error, too")
+    parser.add_argument("--only", metavar="TEXT", default="", help="the models whose names contain TEXT; what the table has of others stays")
+    arguments = parser.parse_args()
+    quick, update, only = arguments.quick, arguments.update, arguments.only
     if not (SHARED / "models").is_dir():
         print(f"skipped: no conformance models in {SHARED}")
         return 0
@@ -95,7 +97,7 @@ def main():
             if value == "failed" or (value != "" and not update and was.get(name, "").isdigit() and value > int(was[name])):
                 bad += 1
                 print(f"{model} on {preset}: {name} {value}, the table has {was.get(name)}")
-        if isinstance(rtl, int) and "--predictions" in sys.argv and abs(rtl - predicted) > max(64, 0.03 * rtl):
+        if isinstance(rtl, int) and arguments.predictions and abs(rtl - predicted) > max(64, 0.03 * rtl):
             bad += 1
             print(f"{model} on {preset}: predicted {predicted}, measured {rtl} ({100 * (predicted / rtl - 1):+.1f} %)")
     for key in old.keys() - rows.keys() if not quick else []:
@@ -104,7 +106,7 @@ def main():
             continue
         bad += 1
         print(f"{key[0]} on {key[1]}: in the table, but cannot be measured")
-    if update and not quick:
+    if update:
         text = "# Made by `make bench UPDATE=1`. Cycles; ethos_u55_256: Vela 3.10's estimate, all in SRAM.\n" + "\t".join(HEAD) + "\n"
         TABLE.write_text(text + "".join("\t".join(map(str, [*k, *v])) + "\n" for k, v in sorted(rows.items())))
     print(f"{checked} figures, {bad} errors")

@@ -108,7 +108,7 @@ def write_man(systole, folder):
 
 COMPLETION = """# bash completion of systole; made from its help texts.
 _systole() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} i options= files=yes
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} i options= devices= files=yes
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
         COMPREPLY=($(compgen -W "@COMMANDS@ --help --version" -- "$word"))
@@ -120,13 +120,13 @@ _systole() {
             return
         fi
     done
-    case "$before" in
-    --device) COMPREPLY=($(compgen -W "cpu model rtl usb usb:" -- "$word")); return ;;
-    --target) COMPREPLY=($(compgen -W "@TARGETS@" -f -- "$word")); return ;;
-    @WORDS@) return ;;
-    esac
     case "${COMP_WORDS[1]}" in
 @CASES@
+    esac
+    case "$before" in
+    --device) COMPREPLY=($(compgen -W "$devices" -- "$word")); return ;;
+    --target) COMPREPLY=($(compgen -W "@TARGETS@" -f -- "$word")); return ;;
+    @WORDS@) return ;;
     esac
     if [[ "$word" == -* ]]; then
         COMPREPLY=($(compgen -W "$options --help" -- "$word"))
@@ -151,7 +151,9 @@ def write_completion(systole, path):
             if argument and not re.search("FILE|DIR|DEVICE|NAME", argument)
         }
         files = "yes" if re.search("FILE|MODEL|PROGRAM|DIR", told.usage) else "no"
-        cases.append(f'    {name}) options="{" ".join(flags)}" files={files} ;;')
+        taken = "".join(meaning for _, long, _, meaning in told.options if long == "device")
+        devices = " ".join(re.findall(r"\b(?:cpu|model|rtl|usb)\b(?!:)|usb:(?=N)", taken.split(";")[0]))
+        cases.append(f'    {name}) options="{" ".join(flags)}" devices="{devices}" files={files} ;;')
     targets = re.findall(r"^(systole\d+)", ask(systole, "targets"), re.M)
     text = COMPLETION
     for key, value in {

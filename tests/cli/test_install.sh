@@ -62,6 +62,7 @@ soname=$(objdump -p "$prefix/lib/libsystole.so" | sed -n 's/ *SONAME *//p')
 holds "soname $soname leads to the library" test "$(readlink "$prefix/lib/$soname")" = "libsystole.so.$(pkg-config --modversion systole)"
 holds "the udev rule names both personalities" grep -q '"1209".*"0001|0002".*uaccess' "$prefix/lib/udev/rules.d/60-systole.rules"
 "$SYSTOLE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p' >"$work/commands"
+holds "there are commands" grep -qx run "$work/commands"
 while read -r command; do
     page=$prefix/share/man/man1/systole-$command.1
     holds "$command has a page" grep -q "^.SH NAME" "$page"
@@ -79,6 +80,7 @@ complete_line() { # WORDS...: what bash would offer for the last one
 holds "completion of commands" test "$(complete_line systole ver)" = verify
 holds "completion of options" test "$(complete_line systole run --all)" = --all-tensors
 holds "completion of devices" test "$(complete_line systole run --device rt)" = rtl
+holds "completion of devices that a command takes" test "$(complete_line systole serve --device '' | tr '\n' ' ')" = "model rtl "
 holds "completion of targets" test "$(complete_line systole run --target systole3)" = systole32
 holds "completion of files" test "$(complete_line systole run LICEN)" = LICENSE
 

@@ -96,7 +96,7 @@ holds "the next run is right" grep -q 'outputs equal' "$work/out"
 # What is wrong is said, and the status shows it.
 for wrong in 'break 36' 'break operator nothing' 'registers nothing' 'set identity 1' 'memory nowhere:0' 'memory 99999999' \
     continue 'print nothing' 'compare 1' explode 'break operator 9'; do
-    expect 1 "$SYSTOLE" debug "$model" -c "$wrong" >/dev/null 2>&1
+    expect 1 "$SYSTOLE" debug "$model" -c "$wrong"
     holds "$wrong: an error" grep -q '^error: ' "$work/out"
 done
 expect 2 "$SYSTOLE" debug

@@ -64,6 +64,7 @@ for bad in few beyond words missing; do
 done
 expect 2 "$SYSTOLE" verify $digits --labels "$work/right.txt" --input "$work/nan.npy"
 expect 2 "$SYSTOLE" verify $digits --labels "$work/right.txt"
+holds "it says what is missing" grep -q 'needs the samples' "$work/err"
 expect 2 "$SYSTOLE" verify $digits --labels "$work/right.txt" --input "$work/bytes.npy" --within 1
 expect 2 "$SYSTOLE" verify $digits --labels "$work/right.txt" --input "$work/bytes.npy" --golden "$work"
 expect 2 "$SYSTOLE" verify $digits --samples 3

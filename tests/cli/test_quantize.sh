@@ -63,7 +63,7 @@ recommends float16 --hardware gpu
 
 # Refused, and nothing is left.
 rm -f "$out" "$work/report.json"
-refused() { expect 2 "$SYSTOLE" quantize "$@" && holds "$* leaves no file" sh -c "! ls '$out'* '$work'/report.json* 2>/dev/null"; }
+refused() { expect 2 "$SYSTOLE" quantize "$@" && holds "$* leaves no file" sh -c "test -z \"\$(ls -d '$out'* '$work'/report.json* 2>/dev/null)\""; }
 for file in "$work"/bad_*; do refused "$float" -o "$out" --mode full-integer --representative "$file"; done
 refused "$float" -o "$out" --mode dynamic-range --representative "$work/bad_nan.npy"
 refused "$float" -o "$out" --mode full-integer

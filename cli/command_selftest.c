@@ -188,8 +188,10 @@ struct outcome {
     double ms;
 };
 
-static void run_steps(struct selftest *test, struct outcome *outcomes, uint32_t *failures) {
+// Returns how many were run.
+static uint32_t run_steps(struct selftest *test, struct outcome *outcomes, uint32_t *failures) {
     bool gone = false;
+    uint32_t ran = 0;
     for (size_t i = 0; i < STEPS; i++) {
         double start = cli_seconds();
         test->detail[0] = '\0';
@@ -202,16 +204,18 @@ static void run_steps(struct selftest *test, struct outcome *outcomes, uint32_t 
         outcomes[i].ms = 1e3 * (cli_seconds() - start);
         outcomes[i].result = gone ? "not run" : good ? "ok" : "FAILED";
         (void)snprintf(outcomes[i].detail, sizeof outcomes[i].detail, "%s", gone ? "the device is gone" : test->detail);
-        *failures += !good;
+        *failures += !gone && !good;
+        ran += !gone;
         gone = gone || test->status == SYSTOLE_DEVICE_GONE;
         printf("%-10s %-15s %-7s %9.1f ms  %s\n", steps[i].group, steps[i].name, outcomes[i].result, outcomes[i].ms,
                outcomes[i].detail);
         (void)fflush(stdout);
     }
+    return ran;
 }
 
 static enum systole_status write_report(const char *path, const struct selftest *test, const char *device,
-                                        const struct outcome *outcomes, uint32_t failures,
+                                        const struct outcome *outcomes, uint32_t ran, uint32_t failures,
                                         struct systole_diagnostic *diagnostic) {
     char id[16];
     (void)snprintf(id, sizeof id, "%08x", systole_target_id(test->target));
@@ -223,7 +227,7 @@ static enum systole_status write_report(const char *path, const struct selftest 
     }
     json_t *report = json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:o}", "device", device, "target", test->target->name,
                                "target_id", id, "memory_bytes", (json_int_t)test->march_words * test->target->columns,
-                               "steps_run", (int)STEPS, "failures", (int)failures, "steps", list);
+                               "steps_run", (int)ran, "failures", (int)failures, "steps", list);
     enum systole_status status = cli_write_json(path, report, diagnostic);
     json_decref(report);
     return status;
@@ -234,7 +238,7 @@ static enum systole_status summarise(const struct outcome *outcomes, uint32_t fa
     char names[160] = "";
     for (size_t i = 0; i < STEPS; i++) {
         size_t used = strlen(names);
-        if (strcmp(outcomes[i].result, "ok") != 0 && used + 40 < sizeof names) {
+        if (strcmp(outcomes[i].result, "FAILED") == 0 && used + 40 < sizeof names) {
             (void)snprintf(names + used, sizeof names - used, "%s%s %s", used == 0 ? "" : ", ", steps[i].group,
                            steps[i].name);
         }
@@ -271,10 +275,13 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         status = systole_fail(&diagnostic, SYSTOLE_OUT_OF_MEMORY, arguments.device, "", "no memory for the selftest");
     } else {
         printf("%s, %s, seed %u\n", systole_probe_transport(test.probe)->name, target.name, arguments.seed);
-        run_steps(&test, outcomes, &failures);
-        printf("%u of %zu steps failed\n", failures, STEPS);
+        uint32_t ran = run_steps(&test, outcomes, &failures);
+        printf("%u of %u steps failed\n", failures, ran);
+        if (ran < STEPS) {
+            printf("%zu steps were not run\n", STEPS - ran);
+        }
         if (arguments.report != NULL) {
-            status = write_report(arguments.report, &test, arguments.device, outcomes, failures, &diagnostic);
+            status = write_report(arguments.report, &test, arguments.device, outcomes, ran, failures, &diagnostic);
         }
     }
     systole_probe_close(test.probe);

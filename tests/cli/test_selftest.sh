@@ -55,7 +55,13 @@ fails 'at 65 out parity 3' 'memory +addresses' 'word 3 \(bank 3\) holds what it 
 printf 'stuck register 0x008 3 0\n' >"$work/script"
 expect 3 "$SYSTOLE" selftest --faults "$work/script"
 printf 'at 1000 control unplug forever\n' >"$work/script"
-"$SYSTOLE" selftest --faults "$work/script" >"$work/out" 2>"$work/err"
+"$SYSTOLE" selftest --faults "$work/script" --report "$work/report.json" >"$work/out" 2>"$work/err"
 holds "unplugged: status 3" test $? -eq 3
-holds "unplugged: the rest is not run" test "$(grep -c 'not run' "$work/out")" -gt 15
+holds "unplugged: the rest is not run" test "$(grep -c ' not run ' "$work/out")" -gt 15
+holds "and not counted as run or failed" python3 - "$work/report.json" <<'PYTHON'
+import json, sys
+report = json.load(open(sys.argv[1]))
+results = [s["result"] for s in report["steps"]]
+assert report["steps_run"] == len(results) - results.count("not run") and report["failures"] == results.count("FAILED"), report
+PYTHON
 finish cli/test_selftest

@@ -172,6 +172,7 @@ void cli_print_chart(const struct cli_measurement *measurement); // cycles of ea
 void cli_print_placement(const struct systole_program *program); // operator, count, placement, reason
 void cli_format_shape(const struct systole_tensor *tensor, char *text, size_t size);
 uint64_t cli_fnv1a(const uint8_t *bytes, size_t size);
-double cli_seconds(void); // monotonic
+double cli_seconds(void);                              // monotonic
+int cli_compare_doubles(const void *a, const void *b); // for qsort
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Systole authors
-// Debugs a model on a device: in this process or over USB, by the debug registers alone. Commands come from -c, then
-// from a file, then from standard input, in the form that users of gdb know.
+// Debugs a model on a device: in this process or over USB, by the debug registers alone. Commands come from a
+// file, then from -c, without either from standard input, in the form that users of gdb know.
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -200,7 +200,7 @@ const struct cli_command cli_debug = {
     .summary = "runs a model command by command: breakpoints, registers, memory, tensors",
     .usage = "MODEL [SCRIPT] [--device model|rtl|usb[:N]] [-c COMMAND]...",
     .help = "Holds the device before commands or operators by its debug registers and shows what is there, in the\n"
-            "compiler's names. Commands come from -c, from SCRIPT, or from standard input; `help` lists them.\n"
+            "compiler's names. Commands come from SCRIPT, then from -c, or from standard input; `help` lists them.\n"
             "Exit status 1 when one of them failed. docs/bring-up.md has a session.\n",
     .options = CLI_TARGET | CLI_DEVICE | CLI_INPUT | CLI_MEAN | CLI_SCALE | CLI_SEED | CLI_FAULTS | CLI_EXECUTE,
     .minimum = 1,

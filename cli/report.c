@@ -73,7 +73,7 @@ static json_t *operator_json(const struct cli_measurement *m, uint32_t index) {
     return json;
 }
 
-static int compare_doubles(const void *a, const void *b) {
+int cli_compare_doubles(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
@@ -86,7 +86,7 @@ bool cli_wall(const struct cli_measurement *m, double *median, double *least, do
     for (uint32_t i = 0; i < m->repeat; i++) {
         sorted[i] = m->wall_seconds[i];
     }
-    qsort(sorted, m->repeat, sizeof *sorted, compare_doubles);
+    qsort(sorted, m->repeat, sizeof *sorted, cli_compare_doubles);
     uint32_t half = m->repeat / 2;
     *median = m->repeat % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
     *least = sorted[0];

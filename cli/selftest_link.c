@@ -82,11 +82,6 @@ bool selftest_bandwidth_in(struct selftest *test) {
     return measure(test, false);
 }
 
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 // From a frame that is no frame to the record on the interrupt endpoint.
 bool selftest_interrupt(struct selftest *test) {
     double ms[INTERRUPTS];
@@ -117,7 +112,7 @@ bool selftest_interrupt(struct selftest *test) {
             return false;
         }
     }
-    qsort(ms, INTERRUPTS, sizeof ms[0], compare_doubles);
+    qsort(ms, INTERRUPTS, sizeof ms[0], cli_compare_doubles);
     selftest_found(test, "%u interrupts, %.2f ms at best, %.2f median, %.2f at worst", INTERRUPTS, ms[0],
                    ms[INTERRUPTS / 2], ms[INTERRUPTS - 1]);
     return true;

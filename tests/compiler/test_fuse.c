@@ -23,11 +23,7 @@ static const struct build_window conv3 = {
 
 static int32_t start(struct systole_graph *graph, enum systole_dtype dtype, int32_t batch, int32_t height,
                      int32_t width, int32_t channels) {
-    build_graph(graph, "fuse");
-    int32_t input = build_map(graph, dtype, batch, height, width, channels);
-    build_quantise(graph, input, 0.03F, dtype == SYSTOLE_UINT8 ? 117 : -11);
-    build_input(graph, input);
-    return input;
+    return build_start(graph, "fuse", dtype, batch, height, width, channels);
 }
 
 static void expect(const struct systole_program *program, uint32_t operator_index, enum systole_place place,

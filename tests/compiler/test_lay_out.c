@@ -16,21 +16,10 @@ static void check_packing(const char *target_name, const struct packing *expecte
     struct systole_graph graph;
     struct systole_program program;
     uint32_t random = 3;
-    build_graph(&graph, "packing");
-    int32_t input = build_map(&graph, SYSTOLE_INT8, 2, 13, expected->width, expected->channels);
-    build_quantise(&graph, input, 0.03F, -11);
-    build_input(&graph, input);
-    struct build_window w = {
-        .channels = 20,
-        .height = expected->kernel_h,
-        .width = expected->kernel_w,
-        .stride_h = expected->stride,
-        .stride_w = expected->stride,
-        .dilation_h = 1,
-        .dilation_w = expected->dilation,
-        .padding = SYSTOLE_PADDING_SAME,
-        .has_bias = true,
-    };
+    int32_t input = build_start(&graph, "packing", SYSTOLE_INT8, 2, 13, expected->width, expected->channels);
+    struct build_window w = build_square(20, expected->kernel_h, expected->stride);
+    w.width = expected->kernel_w;
+    w.dilation_w = expected->dilation;
     build_output(&graph, build_conv(&graph, input, &w, &random));
     check_compile(&graph, &target, 1, &program);
     const struct systole_command *command = &program.segments[0].commands[0];
@@ -70,11 +59,9 @@ START_TEST(rows_in_different_banks) {
         struct systole_graph graph;
         struct systole_program program;
         uint32_t random = 3;
-        build_graph(&graph, "banks");
-        int32_t input = build_map(&graph, SYSTOLE_INT8, 1, 6, width, 3);
-        build_quantise(&graph, input, 0.03F, -11);
-        build_input(&graph, input);
-        struct build_window w = {4, 3, 3, 1, 1, 1, 1, SYSTOLE_PADDING_SAME, SYSTOLE_ACTIVATION_NONE, true, true};
+        int32_t input = build_start(&graph, "banks", SYSTOLE_INT8, 1, 6, width, 3);
+        struct build_window w = build_square(4, 3, 1);
+        w.per_channel = true;
         build_output(&graph, build_conv(&graph, input, &w, &random));
         check_compile(&graph, &target, 1, &program);
         uint32_t stride = program.segments[0].inputs[0].placement.row_stride, span = stride > 1 ? 2 : 1;

@@ -20,11 +20,7 @@ static const struct build_window conv = {
 };
 
 static int32_t start(struct systole_graph *graph, int32_t channels) {
-    build_graph(graph, "place");
-    int32_t input = build_map(graph, SYSTOLE_INT8, 1, 8, 7, channels);
-    build_quantise(graph, input, 0.03F, -11);
-    build_input(graph, input);
-    return input;
+    return build_start(graph, "place", SYSTOLE_INT8, 1, 8, 7, channels);
 }
 
 static void check(struct systole_graph *graph, uint32_t segments, uint32_t steps) {

@@ -10,26 +10,13 @@
 #include "testing.h"
 
 static struct build_window window(int32_t channels, int32_t size) {
-    return (struct build_window){
-        .channels = channels,
-        .height = size,
-        .width = size,
-        .stride_h = 1,
-        .stride_w = 1,
-        .dilation_h = 1,
-        .dilation_w = 1,
-        .padding = SYSTOLE_PADDING_SAME,
-        .has_bias = true,
-        .per_channel = true,
-    };
+    struct build_window w = build_square(channels, size, 1);
+    w.per_channel = true;
+    return w;
 }
 
 static int32_t start(struct systole_graph *graph, int32_t height, int32_t width, int32_t channels) {
-    build_graph(graph, "restrictions");
-    int32_t input = build_map(graph, SYSTOLE_INT8, 1, height, width, channels);
-    build_quantise(graph, input, 0.03F, -11);
-    build_input(graph, input);
-    return input;
+    return build_start(graph, "restrictions", SYSTOLE_INT8, 1, height, width, channels);
 }
 
 // Compiles only: the first operator must be on the CPU for this reason. Takes the graph over.

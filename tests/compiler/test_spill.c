@@ -13,19 +13,10 @@
 #include "testing.h"
 
 static struct build_window window(int32_t channels, int32_t size, int32_t stride) {
-    return (struct build_window){
-        .channels = channels,
-        .height = size,
-        .width = size,
-        .stride_h = stride,
-        .stride_w = stride,
-        .dilation_h = 1,
-        .dilation_w = 1,
-        .padding = SYSTOLE_PADDING_SAME,
-        .activation = SYSTOLE_ACTIVATION_RELU6,
-        .has_bias = true,
-        .per_channel = true,
-    };
+    struct build_window w = build_square(channels, size, stride);
+    w.activation = SYSTOLE_ACTIVATION_RELU6;
+    w.per_channel = true;
+    return w;
 }
 
 static const int32_t *shape_of(const struct systole_graph *graph, int32_t tensor) {

@@ -46,17 +46,7 @@ static void check_conv(const struct systole_target *target, int32_t batch, int32
     int32_t input = build_map(&graph, SYSTOLE_INT8, batch, height, width, depth);
     build_quantise(&graph, input, 0.05F, 4);
     build_input(&graph, input);
-    struct build_window w = {
-        .channels = channels,
-        .height = kernel,
-        .width = kernel,
-        .stride_h = stride,
-        .stride_w = stride,
-        .dilation_h = 1,
-        .dilation_w = 1,
-        .padding = SYSTOLE_PADDING_SAME,
-        .has_bias = true,
-    };
+    struct build_window w = build_square(channels, kernel, stride);
     int32_t output = build_conv(&graph, input, &w, &random);
     build_output(&graph, output);
     check_compile(&graph, target, 1, &program);

@@ -7,26 +7,8 @@
 #include "check_compile.h"
 #include "testing.h"
 
-static struct build_window window(int32_t channels, int32_t kernel) {
-    return (struct build_window){
-        .channels = channels,
-        .height = kernel,
-        .width = kernel,
-        .stride_h = 1,
-        .stride_w = 1,
-        .dilation_h = 1,
-        .dilation_w = 1,
-        .padding = SYSTOLE_PADDING_SAME,
-        .has_bias = true,
-    };
-}
-
 static int32_t start(struct systole_graph *graph, int32_t height, int32_t width, int32_t channels) {
-    build_graph(graph, "view");
-    int32_t input = build_map(graph, SYSTOLE_INT8, 1, height, width, channels);
-    build_quantise(graph, input, 0.03F, -11);
-    build_input(graph, input);
-    return input;
+    return build_start(graph, "view", SYSTOLE_INT8, 1, height, width, channels);
 }
 
 // A tensor with another's quantisation.
@@ -38,7 +20,7 @@ static int32_t like(struct systole_graph *graph, int32_t other, int32_t height, 
 }
 
 static int32_t conv(struct systole_graph *graph, int32_t input, int32_t channels, int32_t kernel, uint32_t *random) {
-    struct build_window w = window(channels, kernel);
+    struct build_window w = build_square(channels, kernel, 1);
     int32_t made = build_conv(graph, input, &w, random);
     build_quantise(graph, made, 0.05F, 3);
     return made;
@@ -172,7 +154,7 @@ START_TEST(slices) {
             int32_t from = from_input ? input : conv(&graph, input, 48, 1, &random);
             int32_t part = slice(&graph, from, cases[i].begin, cases[i].size);
             build_output(&graph, conv(&graph, part, 8, 3, &random));
-            struct build_window pool = window(cases[i].size[3], 2);
+            struct build_window pool = build_square(cases[i].size[3], 2, 1);
             build_output(&graph, build_pool(&graph, SYSTOLE_OP_MAX_POOL_2D, part, &pool));
             compile(&graph, &program);
             is_free(&program, from_input ? 0 : 1, cases[i].expected);
@@ -252,5 +234,5 @@ int main(void) {
     tcase_add_test(cases, inputs_stay_apart);
     tcase_add_test(cases, copies_that_are_written_again);
     suite_add_tcase(suite, cases);
-    return testing_run(suite, "compiler/test_view");
+    return testing_run(suite, "compiler/view");
 }

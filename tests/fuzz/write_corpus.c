@@ -54,16 +54,8 @@ static void write_model(struct systole_graph *graph, const char *name, bool and_
 }
 
 static void write_networks(void) {
-    struct build_window window = {.channels = 5,
-                                  .height = 3,
-                                  .width = 3,
-                                  .stride_h = 1,
-                                  .stride_w = 1,
-                                  .dilation_h = 1,
-                                  .dilation_w = 1,
-                                  .padding = SYSTOLE_PADDING_SAME,
-                                  .has_bias = true,
-                                  .per_channel = true};
+    struct build_window window = build_square(5, 3, 1);
+    window.per_channel = true;
     uint32_t random = 9;
     struct systole_graph graph;
     build_graph(&graph, "network");

@@ -72,6 +72,15 @@ void build_input(struct systole_graph *graph, int32_t tensor) {
     graph->inputs[graph->input_count++] = tensor;
 }
 
+int32_t build_start(struct systole_graph *graph, const char *name, enum systole_dtype dtype, int32_t batch,
+                    int32_t height, int32_t width, int32_t channels) {
+    build_graph(graph, name);
+    int32_t input = build_map(graph, dtype, batch, height, width, channels);
+    build_quantise(graph, input, 0.03F, dtype == SYSTOLE_UINT8 ? 117 : -11);
+    build_input(graph, input);
+    return input;
+}
+
 void build_output(struct systole_graph *graph, int32_t tensor) {
     graph->outputs = grow(graph->outputs, graph->output_count, sizeof *graph->outputs);
     graph->outputs[graph->output_count++] = tensor;
@@ -161,6 +170,20 @@ static int32_t build_window(struct systole_graph *graph, int32_t code, int32_t i
     op->options.padding = w->padding;
     op->options.activation = w->activation;
     return output;
+}
+
+struct build_window build_square(int32_t channels, int32_t size, int32_t stride) {
+    return (struct build_window){
+        .channels = channels,
+        .height = size,
+        .width = size,
+        .stride_h = stride,
+        .stride_w = stride,
+        .dilation_h = 1,
+        .dilation_w = 1,
+        .padding = SYSTOLE_PADDING_SAME,
+        .has_bias = true,
+    };
 }
 
 int32_t build_conv(struct systole_graph *graph, int32_t input, const struct build_window *window, uint32_t *random) {

@@ -8,6 +8,9 @@
 
 // An empty graph; what follows adds to it. systole_graph_free releases all.
 void build_graph(struct systole_graph *graph, const char *name);
+// The same with one 8-bit map for an input, quantised; returns that.
+int32_t build_start(struct systole_graph *graph, const char *name, enum systole_dtype dtype, int32_t batch,
+                    int32_t height, int32_t width, int32_t channels);
 
 int32_t build_tensor(struct systole_graph *graph, enum systole_dtype dtype, int32_t rank, const int32_t *shape);
 int32_t build_map(struct systole_graph *graph, enum systole_dtype dtype, int32_t batch, int32_t height, int32_t width,
@@ -29,6 +32,8 @@ struct build_window {
     enum systole_activation activation;
     bool has_bias, per_channel;
 };
+// A square kernel with the same stride both ways, padding SAME, no activation, a bias, one scale.
+struct build_window build_square(int32_t channels, int32_t size, int32_t stride);
 int32_t build_conv(struct systole_graph *graph, int32_t input, const struct build_window *window, uint32_t *random);
 int32_t build_depthwise(struct systole_graph *graph, int32_t input, const struct build_window *window,
                         uint32_t *random); // channels: a multiple of the input's

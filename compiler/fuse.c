@@ -227,7 +227,7 @@ static bool window_before(const struct compilation *c, const struct operation *r
     if (op->code == SYSTOLE_OP_FULLY_CONNECTED) {
         const struct systole_tensor *weights = tensor_of(c, op->inputs[1]);
         struct extents output = ir_extents(tensor_of(c, op->outputs[0]));
-        return legalise_fully_connected(before, &output, (uint32_t)weights->shape[1], window);
+        return ir_fully_connected_window(before, &output, (uint32_t)weights->shape[1], window);
     }
     return before->channels == after->channels;
 }

@@ -79,6 +79,50 @@ bool ir_sees_rows(const struct window *w, uint32_t height, uint32_t width) {
     return w->images * w->input_height == height && w->input_width == width && w->row_pixels == 0;
 }
 
+bool ir_fully_connected_window(const struct extents *input, const struct extents *output, uint32_t depth,
+                               struct window *window) {
+    *window = (struct window){
+        .images = 1,
+        .input_height = 1,
+        .input_channels = input->channels,
+        .output_height = 1,
+        .output_width = 1,
+        .output_channels = output->channels,
+        .kernel_height = 1,
+        .kernel_width = 1,
+        .stride_y = 1,
+        .stride_x = 1,
+        .dilation_y = 1,
+        .dilation_x = 1,
+    };
+    if (input->channels == depth) { // every pixel by itself
+        window->input_height = window->output_height = output->height;
+        window->input_width = window->output_width = output->width;
+        return (uint64_t)input->height * input->width == (uint64_t)output->height * output->width;
+    }
+    uint64_t row = (uint64_t)input->width * input->channels;
+    if (depth % row != 0 || input->height % (depth / row) != 0) {
+        return false;
+    }
+    window->kernel_height = window->input_height = (uint32_t)(depth / row);
+    window->kernel_width = window->input_width = input->width;
+    window->images = input->height / window->kernel_height;
+    return window->kernel_height <= IR_WINDOW_LIMIT && window->kernel_width <= IR_WINDOW_LIMIT &&
+           window->images <= IR_IMAGES_LIMIT && window->images == (uint64_t)output->height * output->width;
+}
+
+bool ir_is_box(const struct extents *extents, const struct pixel_box *box) {
+    uint32_t x = box->first % extents->width;
+    bool rows_keep_column = box->rows == 1 || box->row_step % extents->width == 0;
+    bool columns_keep_row =
+        box->columns == 1 || (uint64_t)x + (uint64_t)(box->columns - 1) * box->column_step < (uint64_t)extents->width;
+    return rows_keep_column && columns_keep_row;
+}
+
+bool ir_is_eight_bit(const struct systole_tensor *tensor) {
+    return tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8;
+}
+
 struct extents ir_extents(const struct systole_tensor *tensor) {
     struct extents extents = {1, 1, 1};
     int32_t rank = tensor->rank;

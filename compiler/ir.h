@@ -251,7 +251,14 @@ const char *ir_kind_name(enum operation_kind kind);
 bool ir_is_window(enum operation_kind kind);
 // Whether a window sees the rows and columns of a map of these extents as they are.
 bool ir_sees_rows(const struct window *window, uint32_t height, uint32_t width);
-bool ir_is_pair(enum operation_kind kind); // element-wise on two maps
+// The window of a fully connected layer on a map of height x width x channels.
+// False: the three do not fit together, or the kernel is too large.
+bool ir_fully_connected_window(const struct extents *input, const struct extents *output, uint32_t depth,
+                               struct window *window);
+// Whether every pixel of the box is as many rows and columns of the tensor from the one before as the steps say.
+bool ir_is_box(const struct extents *extents, const struct pixel_box *box);
+bool ir_is_eight_bit(const struct systole_tensor *tensor); // int8 or uint8
+bool ir_is_pair(enum operation_kind kind);                 // element-wise on two maps
 uint32_t ir_output_count(const struct operation *operation);
 const struct operand *ir_output(const struct operation *operation, uint32_t index);
 bool ir_reads(const struct operation *operation, int32_t tensor);
@@ -286,8 +293,6 @@ void restrictions_apply(const struct compilation *compilation, struct operation 
 // different banks.
 uint32_t lay_out_spread_rows(const struct compilation *c, const struct segment_plan *segment, const struct storage *s,
                              uint32_t stride);
-// Whether every pixel of the box is as many rows and columns of the tensor from the one before as the steps say.
-bool ir_is_box(const struct extents *extents, const struct pixel_box *box);
 // The order of execution (sequence.c). Operators in it: those on the CPU have segment -1, those on the device the
 // number of their segment, in order.
 struct sequence_entry {
@@ -327,19 +332,15 @@ bool restrictions_is_comparison(const struct systole_operator *op);
 bool restrictions_is_movement(const struct systole_operator *op);
 
 // Operators on single elements one behind the other, of which only the first reads and only the last (given) writes
-// bytes: their number, 0 when this is none.
+// bytes (chain.c): their number, 0 when this is none.
 #define IR_CHAIN_LIMIT 16u
-uint32_t legalise_chain(const struct systole_graph *graph, uint32_t last, uint32_t chain[IR_CHAIN_LIMIT]);
+uint32_t chain_find(const struct systole_graph *graph, uint32_t last, uint32_t chain[IR_CHAIN_LIMIT]);
 // Makes an operation a move (fuse: what could not be folded).
 enum systole_status legalise_movement(struct compilation *compilation, struct operation *operation);
 // MEAN, SUM, REDUCE_MAX, REDUCE_MIN (reduce.c); legalise only what is possible.
 bool reduce_is_possible(const struct compilation *compilation, const struct systole_operator *op);
 bool reduce_is_movement(const struct compilation *compilation, const struct systole_operator *op); // not by a window
 enum systole_status reduce_legalise(struct compilation *compilation, struct operation *operation);
-// Shared by legalise and fuse: the window of a fully connected layer on a map of height x width x channels.
-// False: the three do not fit together, or the kernel is too large.
-bool legalise_fully_connected(const struct extents *input, const struct extents *output, uint32_t depth,
-                              struct window *window);
 
 // The passes, in order. Those on a segment are run for each, some for each scheme.
 enum systole_status pass_legalise(struct compilation *compilation);

@@ -17,38 +17,6 @@ static struct operand operand_of(const struct compilation *c, int32_t tensor, in
     return (struct operand){tensor, zero_point, tensor_of(c, tensor)->dtype == SYSTOLE_UINT8};
 }
 
-bool legalise_fully_connected(const struct extents *input, const struct extents *output, uint32_t depth,
-                              struct window *window) {
-    *window = (struct window){
-        .images = 1,
-        .input_height = 1,
-        .input_channels = input->channels,
-        .output_height = 1,
-        .output_width = 1,
-        .output_channels = output->channels,
-        .kernel_height = 1,
-        .kernel_width = 1,
-        .stride_y = 1,
-        .stride_x = 1,
-        .dilation_y = 1,
-        .dilation_x = 1,
-    };
-    if (input->channels == depth) { // every pixel by itself
-        window->input_height = window->output_height = output->height;
-        window->input_width = window->output_width = output->width;
-        return (uint64_t)input->height * input->width == (uint64_t)output->height * output->width;
-    }
-    uint64_t row = (uint64_t)input->width * input->channels;
-    if (depth % row != 0 || input->height % (depth / row) != 0) {
-        return false;
-    }
-    window->kernel_height = window->input_height = (uint32_t)(depth / row);
-    window->kernel_width = window->input_width = input->width;
-    window->images = input->height / window->kernel_height;
-    return window->kernel_height <= IR_WINDOW_LIMIT && window->kernel_width <= IR_WINDOW_LIMIT &&
-           window->images <= IR_IMAGES_LIMIT && window->images == (uint64_t)output->height * output->width;
-}
-
 static void set_window(const struct compilation *c, struct operation *operation, uint32_t kernel_height,
                        uint32_t kernel_width) {
     const struct systole_operator *op = &c->graph->operators[operation->index];
@@ -107,8 +75,8 @@ static enum systole_status legalise_weighted(struct compilation *c, struct opera
     operation->kind = OPERATION_CONV;
     if (op->code == SYSTOLE_OP_FULLY_CONNECTED) {
         struct extents in = ir_extents(tensor_of(c, op->inputs[0])), out = ir_extents(tensor_of(c, op->outputs[0]));
-        (void)legalise_fully_connected(&in, &out, (uint32_t)filter->shape[1],
-                                       &operation->window); // the restrictions have checked it
+        (void)ir_fully_connected_window(&in, &out, (uint32_t)filter->shape[1],
+                                        &operation->window); // the restrictions have checked it
         return SYSTOLE_OK;
     }
     uint32_t height = (uint32_t)filter->shape[1], width = (uint32_t)filter->shape[2];
@@ -181,7 +149,7 @@ static enum systole_status add_table(struct compilation *c, struct operation *op
 
 // A chain of operators on single elements that ends with this one (its first reads bytes) is a table.
 static enum systole_status legalise_table(struct compilation *c, struct operation *operation) {
-    uint32_t chain[IR_CHAIN_LIMIT] = {0}, count = legalise_chain(c->graph, operation->index, chain);
+    uint32_t chain[IR_CHAIN_LIMIT] = {0}, count = chain_find(c->graph, operation->index, chain);
     operation->kind = OPERATION_TABLE;
     set_whole_map(c, operation);
     operation->inputs[0] = operand_of(c, c->graph->operators[chain[0]].inputs[0], 0);
@@ -192,53 +160,6 @@ static enum systole_status legalise_table(struct compilation *c, struct operatio
     return status != SYSTOLE_OK
                ? status
                : systole_unary_table_derive(c->graph, chain, count, operation->tables[0].bytes, c->diagnostic);
-}
-
-static bool is_read_once(const struct systole_graph *graph, int32_t tensor) {
-    uint32_t readers = 0;
-    for (uint32_t i = 0; i < graph->output_count; i++) {
-        readers += graph->outputs[i] == tensor ? 2 : 0;
-    }
-    for (uint32_t i = 0; i < graph->operator_count; i++) {
-        for (uint32_t k = 0; k < graph->operators[i].input_count; k++) {
-            readers += graph->operators[i].inputs[k] == tensor ? 1 : 0;
-        }
-    }
-    return readers == 1;
-}
-
-static bool is_eight_bit(const struct systole_graph *graph, int32_t tensor) {
-    enum systole_dtype dtype = graph->tensors[tensor].dtype;
-    return dtype == SYSTOLE_INT8 || dtype == SYSTOLE_UINT8;
-}
-
-uint32_t legalise_chain(const struct systole_graph *graph, uint32_t last, uint32_t chain[IR_CHAIN_LIMIT]) {
-    uint32_t reversed[IR_CHAIN_LIMIT], count = 0, at = last;
-    for (;;) {
-        const struct systole_operator *op = &graph->operators[at];
-        if (!systole_operator_is_unary(op->code) || op->input_count < 1 || op->inputs[0] < 0 || op->output_count != 1 ||
-            count == IR_CHAIN_LIMIT || (count == 0 && !is_eight_bit(graph, op->outputs[0]))) {
-            return 0;
-        }
-        reversed[count++] = at;
-        if (is_eight_bit(graph, op->inputs[0])) {
-            break;
-        }
-        uint32_t producer = UINT32_MAX;
-        for (uint32_t i = 0; i < at; i++) {
-            if (graph->operators[i].output_count == 1 && graph->operators[i].outputs[0] == op->inputs[0]) {
-                producer = i;
-            }
-        }
-        if (producer == UINT32_MAX || !is_read_once(graph, op->inputs[0])) {
-            return 0;
-        }
-        at = producer;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        chain[i] = reversed[count - 1 - i];
-    }
-    return count;
 }
 
 static uint32_t dimension(const struct systole_tensor *tensor, int32_t axis_from_last) {
@@ -452,7 +373,7 @@ static enum systole_status legalise(struct compilation *c, struct operation *ope
     case SYSTOLE_OP_RELU6:
     case SYSTOLE_OP_RELU_N1_TO_1:
     case SYSTOLE_OP_QUANTIZE:
-        if (is_eight_bit(c->graph, op->inputs[0])) {
+        if (ir_is_eight_bit(tensor_of(c, op->inputs[0]))) {
             return legalise_rescale(c, operation);
         }
         break;
@@ -467,7 +388,7 @@ static enum systole_status legalise(struct compilation *c, struct operation *ope
 
 // The operators of a chain but its last are part of the last one's table.
 static void fold_chain(struct compilation *c, uint32_t last) {
-    uint32_t chain[IR_CHAIN_LIMIT], count = legalise_chain(c->graph, last, chain);
+    uint32_t chain[IR_CHAIN_LIMIT], count = chain_find(c->graph, last, chain);
     struct operation probe = {.index = last};
     if (count < 2 || restrictions_forbid(c, &probe)) {
         return;

@@ -23,10 +23,6 @@ static const struct systole_tensor *tensor_of(const struct compilation *c, int32
     return &c->graph->tensors[index];
 }
 
-static bool is_eight_bit(const struct systole_tensor *tensor) {
-    return tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8;
-}
-
 static bool is_weighted(const struct systole_operator *op) {
     return op->code == SYSTOLE_OP_CONV_2D || op->code == SYSTOLE_OP_DEPTHWISE_CONV_2D ||
            op->code == SYSTOLE_OP_FULLY_CONNECTED || op->code == SYSTOLE_OP_TRANSPOSE_CONV;
@@ -116,8 +112,7 @@ static uint32_t activation_count(const struct systole_operator *op) {
 // An activation's tensor; that of an operator on single elements is what its chain reads.
 static int32_t activation(const struct compilation *c, const struct systole_operator *op, uint32_t i) {
     uint32_t chain[IR_CHAIN_LIMIT];
-    if (systole_operator_is_unary(op->code) &&
-        legalise_chain(c->graph, (uint32_t)(op - c->graph->operators), chain) > 0) {
+    if (systole_operator_is_unary(op->code) && chain_find(c->graph, (uint32_t)(op - c->graph->operators), chain) > 0) {
         return c->graph->operators[chain[0]].inputs[0];
     }
     return op->inputs[movement_data_input(op) + i];
@@ -156,14 +151,14 @@ static bool operands_missing(const struct compilation *c, const struct systole_o
 
 static bool type_other(const struct compilation *c, const struct systole_operator *op, struct finding *f) {
     for (uint32_t i = 0; i < activation_count(op); i++) {
-        if (!is_eight_bit(tensor_of(c, activation(c, op, i)))) {
+        if (!ir_is_eight_bit(tensor_of(c, activation(c, op, i)))) {
             return find(f, activation(c, op, i), 0, 0);
         }
     }
     for (uint32_t i = 0; i < op->output_count; i++) {
         bool is_truth = restrictions_is_comparison(op) && op->outputs[i] >= 0 &&
                         tensor_of(c, op->outputs[i])->dtype == SYSTOLE_BOOL;
-        if (op->outputs[i] < 0 || (!is_truth && !is_eight_bit(tensor_of(c, op->outputs[i])))) {
+        if (op->outputs[i] < 0 || (!is_truth && !ir_is_eight_bit(tensor_of(c, op->outputs[i])))) {
             return find(f, op->outputs[i], 0, 0);
         }
     }
@@ -359,7 +354,7 @@ static bool fully_connected_shape(const struct compilation *c, const struct syst
     struct extents in = ir_extents(tensor_of(c, op->inputs[0])), out = ir_extents(tensor_of(c, op->outputs[0]));
     struct window window;
     return (w->rank != 2 || op->options.weights_format != 0 || out.channels != (uint32_t)w->shape[0] ||
-            !legalise_fully_connected(&in, &out, (uint32_t)w->shape[1], &window)) &&
+            !ir_fully_connected_window(&in, &out, (uint32_t)w->shape[1], &window)) &&
            find(f, op->inputs[1], 0, 0);
 }
 
@@ -426,7 +421,7 @@ static bool table_other(const struct compilation *c, const struct systole_operat
     if (!systole_operator_is_unary(op->code)) {
         return false;
     }
-    count = legalise_chain(c->graph, (uint32_t)(op - c->graph->operators), chain);
+    count = chain_find(c->graph, (uint32_t)(op - c->graph->operators), chain);
     return (count == 0 || systole_unary_table_derive(c->graph, chain, count, table, NULL) != SYSTOLE_OK) &&
            find(f, op->outputs[0], 0, 0);
 }

@@ -21,14 +21,6 @@ static struct step step_of_pixels(const struct extents *extents, uint32_t pixels
     return pixels % extents->width == 0 ? (struct step){pixels / extents->width, 0} : (struct step){0, pixels};
 }
 
-bool ir_is_box(const struct extents *extents, const struct pixel_box *box) {
-    uint32_t x = box->first % extents->width;
-    bool rows_keep_column = box->rows == 1 || box->row_step % extents->width == 0;
-    bool columns_keep_row =
-        box->columns == 1 || (uint64_t)x + (uint64_t)(box->columns - 1) * box->column_step < (uint64_t)extents->width;
-    return rows_keep_column && columns_keep_row;
-}
-
 struct pixel_box movement_source_box(const struct move *move) {
     return (struct pixel_box){move->from_pixel, move->rows, move->from_row, move->columns, move->from_column};
 }

@@ -175,8 +175,9 @@ static int run(const struct cli_command *command, int argc, char **argv) {
     if (arguments.all_tensors && (!cpu || arguments.output_dir == NULL)) {
         return cli_usage_error(command, "--all-tensors needs --device cpu and --output-dir");
     }
-    if (cpu && (arguments.trace != NULL || arguments.html != NULL || arguments.record != NULL)) {
-        return cli_usage_error(command, "--trace, --html and --record tell of a device, not of the CPU");
+    if (cpu &&
+        (arguments.trace != NULL || arguments.html != NULL || arguments.record != NULL || arguments.faults != NULL)) {
+        return cli_usage_error(command, "--trace, --html, --record and --faults need a device, not the CPU");
     }
     struct systole_diagnostic diagnostic = {.what = ""};
     struct cli_subject subject;

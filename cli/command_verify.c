@@ -468,6 +468,9 @@ static int run(const struct cli_command *command, int argc, char **argv) {
         return cli_usage_error(command, "--dump-waves needs --device rtl");
     }
     bool cpu = strcmp(arguments.device, "cpu") == 0;
+    if (cpu && arguments.faults != NULL) {
+        return cli_usage_error(command, "--faults needs a device, not the CPU");
+    }
     struct systole_diagnostic diagnostic = {.what = ""};
     struct cli_subject subject;
     struct systole_session *reference = NULL;

@@ -17,6 +17,8 @@ expect 2 "$SYSTOLE" compile
 expect 2 "$SYSTOLE" run "$model" --device toaster
 expect 2 "$SYSTOLE" debug "$model" --device cpu
 holds "debug says why not on the CPU" grep -q "not a device that can be used here (cpu): take model or rtl" "$work/err"
+expect 2 "$SYSTOLE" run "$model" --device cpu --faults /dev/null
+expect 2 "$SYSTOLE" verify "$model" --device cpu --faults /dev/null
 expect 2 "$SYSTOLE" run "$model" --repeat 0
 expect 2 "$SYSTOLE" run "$model" --seed minus
 expect 2 "$SYSTOLE" run "$model" --all-tensors --device model

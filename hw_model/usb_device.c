@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "target.h"
 #include "usb_controller.h"
 #include "usb_descriptors.h"
@@ -82,12 +82,6 @@ void systole_usb_device_free(struct systole_usb_device *device) {
 
 // ---- Faults: what each does to the device.
 
-static uint64_t now_ms(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
-
 void systole_usb_device_inject(struct systole_usb_device *device, struct systole_faults *faults) {
     systole_faults_free(device->trouble.faults);
     device->trouble.faults = faults;
@@ -101,14 +95,15 @@ static void unplug(struct systole_usb_device *device, uint32_t ms) {
     systole_usb_stop_firmware(device);
     device->trouble.hanging = false;
     device->trouble.absent = true;
-    device->trouble.back_ms = ms == SYSTOLE_FAULT_FOREVER ? UINT64_MAX : now_ms() + (ms == 0 ? UNPLUGGED_MS : ms);
+    device->trouble.back_ms =
+        ms == SYSTOLE_FAULT_FOREVER ? UINT64_MAX : systole_now_ms() + (ms == 0 ? UNPLUGGED_MS : ms);
 }
 
 static bool is_quiet(const struct systole_usb_device *device, enum systole_fault_endpoint endpoint) {
     const struct trouble *trouble = &device->trouble;
     bool silent = trouble->silent && endpoint != SYSTOLE_FAULT_CONTROL;
     return trouble->absent || trouble->hanging || silent ||
-           (trouble->nak_until_ms[endpoint] != 0 && now_ms() < trouble->nak_until_ms[endpoint]);
+           (trouble->nak_until_ms[endpoint] != 0 && systole_now_ms() < trouble->nak_until_ms[endpoint]);
 }
 
 // Faults that are the same on all endpoints. True: the transfer does not move, *result is the answer.
@@ -139,7 +134,7 @@ static bool strike(struct systole_usb_device *device, enum systole_fault_endpoin
         return true;
     case SYSTOLE_FAULT_NAK: {
         uint32_t ms = systole_faults_strike(trouble->faults, endpoint);
-        trouble->nak_until_ms[endpoint] = now_ms() + (ms == 0 ? NAK_MS : ms);
+        trouble->nak_until_ms[endpoint] = systole_now_ms() + (ms == 0 ? NAK_MS : ms);
         return endpoint == SYSTOLE_FAULT_OUT || endpoint == SYSTOLE_FAULT_CONTROL; // what came in is not kept back
     }
     case SYSTOLE_FAULT_UNPLUG:
@@ -533,7 +528,7 @@ void systole_usb_device_bus_reset(struct systole_usb_device *device) {
 }
 
 bool systole_usb_device_reenumerates(struct systole_usb_device *device) {
-    if (device->trouble.absent && now_ms() >= device->trouble.back_ms) {
+    if (device->trouble.absent && systole_now_ms() >= device->trouble.back_ms) {
         device->trouble.absent = false;
         device->reenumerates = true;
     }

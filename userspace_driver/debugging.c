@@ -15,7 +15,7 @@ static void tell(struct systole_driver *driver, const struct driver_request *req
                  const struct systole_diagnostic *failure) {
     const struct systole_debugger *debugger = driver->options.debugger;
     debugger->stopped(debugger->context, driver, driver->loaded[request->loaded].segment, request->request, failure);
-    driver->progress_ms = driver->checked_ms = driver_now_ms();
+    driver->progress_ms = driver->checked_ms = systole_now_ms();
 }
 
 void driver_debug_check(struct systole_driver *driver) {

@@ -6,18 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "driver_state.h"
 #include "target.h"
 
 enum { VENDOR_IN = 0xc0, VENDOR_OUT = 0x40, POLL_MS = 10, PACKET = SYSTOLE_USB_PACKET_BYTES };
-
-uint64_t driver_now_ms(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
 
 void driver_fail(struct systole_driver *driver, enum systole_status status, const char *hint, const char *format, ...) {
     char text[sizeof driver->failure_diagnostic.what];
@@ -60,11 +53,11 @@ enum systole_status systole_driver_write_register(struct systole_driver *driver,
 enum systole_status systole_driver_peek(struct systole_driver *driver, uint32_t word, uint8_t *bytes,
                                         bool *parity_wrong) {
     uint64_t state = SYSTOLE_DEBUG_STATE_READING, value;
-    uint64_t end = driver_now_ms() + driver->options.silence_ms;
+    uint64_t end = systole_now_ms() + driver->options.silence_ms;
     enum systole_status status = systole_driver_write_register(driver, SYSTOLE_REGISTER_DEBUG_ADDRESS, word);
     while (status == SYSTOLE_OK && (state & SYSTOLE_DEBUG_STATE_READING) != 0) { // the memory may be busy for a while
-        status = driver_now_ms() <= end ? systole_driver_read_register(driver, SYSTOLE_REGISTER_DEBUG_STATE, &state)
-                                        : SYSTOLE_DEVICE_TIMEOUT;
+        status = systole_now_ms() <= end ? systole_driver_read_register(driver, SYSTOLE_REGISTER_DEBUG_STATE, &state)
+                                         : SYSTOLE_DEVICE_TIMEOUT;
     }
     *parity_wrong = (state & SYSTOLE_DEBUG_STATE_PARITY) != 0;
     for (uint32_t at = 0; at < driver->target.columns && status == SYSTOLE_OK; at += 8) {
@@ -315,8 +308,8 @@ enum systole_status systole_driver_unload(struct systole_driver *driver, systole
         }
     }
     // Frames that still carry its program must leave before the segment may go.
-    uint64_t end = driver_now_ms() + driver->options.silence_ms;
-    while (driver->ready && (driver->frames_first != NULL || driver_is_lent(driver, NULL)) && driver_now_ms() < end) {
+    uint64_t end = systole_now_ms() + driver->options.silence_ms;
+    while (driver->ready && (driver->frames_first != NULL || driver_is_lent(driver, NULL)) && systole_now_ms() < end) {
         systole_driver_poll(driver, POLL_MS);
     }
     if (driver->frames_first != NULL || driver_is_lent(driver, NULL)) {
@@ -379,7 +372,7 @@ enum systole_status systole_driver_submit(struct systole_driver *driver, systole
 }
 
 enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t timeout_ms) {
-    uint64_t end = driver_now_ms() + timeout_ms, now;
+    uint64_t end = systole_now_ms() + timeout_ms, now;
     struct systole_diagnostic unclaimed = {"", "", ""};
     driver->in_poll = true;
     bool delivered = driver_deliver(driver);
@@ -390,7 +383,7 @@ enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t 
         }
     }
     do {
-        uint64_t left = (now = driver_now_ms()) < end && !delivered ? end - now : 0;
+        uint64_t left = (now = systole_now_ms()) < end && !delivered ? end - now : 0;
         driver_advance(driver);
         if (driver->ready && driver->failure == SYSTOLE_OK) {
             enum systole_status status =
@@ -406,7 +399,7 @@ enum systole_status systole_driver_poll(struct systole_driver *driver, uint32_t 
             driver_handle_failure(driver);
         }
         delivered = driver_deliver(driver) || delivered;
-    } while (!delivered && driver->ready && driver->first != NULL && driver_now_ms() < end);
+    } while (!delivered && driver->ready && driver->first != NULL && systole_now_ms() < end);
     driver->in_poll = false;
     driver_release_if_idle(driver);
     return driver->ready || driver->released ? SYSTOLE_OK : SYSTOLE_DEVICE_GONE;

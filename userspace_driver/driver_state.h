@@ -5,6 +5,7 @@
 #ifndef SYSTOLE_DRIVER_STATE_H
 #define SYSTOLE_DRIVER_STATE_H
 
+#include "clock.h"
 #include "driver.h"
 
 enum {
@@ -129,7 +130,6 @@ struct systole_driver {
 };
 
 // driver.c
-uint64_t driver_now_ms(void);
 void driver_fail(struct systole_driver *driver, enum systole_status status, const char *hint, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 enum systole_status driver_control(struct systole_driver *driver, uint8_t type, uint8_t request, uint16_t value,

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "libusb_devices.h"
 
 enum {
@@ -44,12 +44,6 @@ struct flight {
 
 static struct libusb_transport *libusb_transport(struct systole_transport *transport) {
     return (struct libusb_transport *)transport;
-}
-
-static uint64_t now_ms(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
 static enum systole_status status_of_error(int error) {
@@ -136,11 +130,11 @@ static void tell_finished(struct libusb_transport *this) {
 
 // Cancels everything that is flying and waits for it to come back, but not forever.
 static void take_back(struct libusb_transport *this) {
-    uint64_t end = now_ms() + TAKE_BACK_MS;
+    uint64_t end = systole_now_ms() + TAKE_BACK_MS;
     for (struct flight *flight = this->flying; flight != NULL; flight = flight->next) {
         (void)libusb_cancel_transfer(flight->usb);
     }
-    while (this->flying != NULL && now_ms() < end) {
+    while (this->flying != NULL && systole_now_ms() < end) {
         (void)handle_events(this, 10);
     }
 }
@@ -308,8 +302,8 @@ static void watch_bus(struct libusb_transport *this) {
 }
 
 static void await_bus(struct libusb_transport *this, uint64_t end) {
-    uint64_t now = now_ms(), step = now + ATTACH_STEP_MS < end ? now + ATTACH_STEP_MS : end;
-    while (!this->bus_changed && (now = now_ms()) < step) {
+    uint64_t now = systole_now_ms(), step = now + ATTACH_STEP_MS < end ? now + ATTACH_STEP_MS : end;
+    while (!this->bus_changed && (now = systole_now_ms()) < step) {
         (void)handle_events(this, (uint32_t)(step - now));
     }
     this->bus_changed = false;
@@ -317,9 +311,9 @@ static void await_bus(struct libusb_transport *this, uint64_t end) {
 
 static enum systole_status attach(struct systole_transport *transport, uint16_t product_id, uint32_t timeout_ms) {
     struct libusb_transport *this = libusb_transport(transport);
-    uint64_t end = now_ms() + timeout_ms;
+    uint64_t end = systole_now_ms() + timeout_ms;
     bool attached = is_attached(this, product_id) || attach_once(this, product_id) == LIBUSB_SUCCESS;
-    while (!attached && now_ms() < end) {
+    while (!attached && systole_now_ms() < end) {
         await_bus(this, end);
         attached = attach_once(this, product_id) == LIBUSB_SUCCESS;
     }
@@ -334,9 +328,9 @@ static enum systole_status release(struct systole_transport *transport) {
 // Nothing tells when another program lets go of a device, so this asks again and again.
 static enum systole_status claim(struct systole_transport *transport, uint32_t timeout_ms) {
     struct libusb_transport *this = libusb_transport(transport);
-    uint64_t end = now_ms() + timeout_ms;
+    uint64_t end = systole_now_ms() + timeout_ms;
     int error = this->handle != NULL ? LIBUSB_SUCCESS : attach_once(this, 0);
-    while (error != LIBUSB_SUCCESS && now_ms() < end) {
+    while (error != LIBUSB_SUCCESS && systole_now_ms() < end) {
         (void)handle_events(this, CLAIM_STEP_MS);
         error = attach_once(this, 0);
     }
@@ -440,11 +434,11 @@ static int open_once(struct libusb_transport *this, const char *choice, bool *fo
 // Who shares a device may meet it in another's hands, or just when another makes it re-enumerate.
 static enum systole_status open_choice(struct libusb_transport *this, const char *choice, uint32_t wait_ms,
                                        struct systole_diagnostic *diagnostic) {
-    uint64_t start = now_ms();
+    uint64_t start = systole_now_ms();
     bool found = false;
     uint32_t there = 0;
     int error = open_once(this, choice, &found, &there);
-    while (error != LIBUSB_SUCCESS && now_ms() - start < (found || wait_ms < ABSENT_MS ? wait_ms : ABSENT_MS)) {
+    while (error != LIBUSB_SUCCESS && systole_now_ms() - start < (found || wait_ms < ABSENT_MS ? wait_ms : ABSENT_MS)) {
         (void)handle_events(this, CLAIM_STEP_MS);
         error = open_once(this, choice, &found, &there);
     }

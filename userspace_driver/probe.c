@@ -110,17 +110,17 @@ enum systole_status systole_probe_poll(struct systole_probe *probe) {
 
 // Waits until the transfer is back; takes it back when nothing happens for the silence.
 static enum systole_status await(struct systole_probe *probe, struct posted *posted) {
-    uint64_t end = driver_now_ms() + probe->driver.options.silence_ms;
+    uint64_t end = systole_now_ms() + probe->driver.options.silence_ms;
     enum systole_status status = SYSTOLE_OK;
     while (posted->busy && status == SYSTOLE_OK) {
-        status = driver_now_ms() < end ? systole_probe_poll(probe) : SYSTOLE_DEVICE_TIMEOUT;
+        status = systole_now_ms() < end ? systole_probe_poll(probe) : SYSTOLE_DEVICE_TIMEOUT;
     }
     if (!posted->busy) {
         return posted->transfer.status;
     }
     probe->driver.transport->functions->cancel(probe->driver.transport, &posted->transfer);
-    end = driver_now_ms() + CANCEL_MS;
-    while (posted->busy && driver_now_ms() < end) {
+    end = systole_now_ms() + CANCEL_MS;
+    while (posted->busy && systole_now_ms() < end) {
         (void)probe->driver.transport->functions->poll(probe->driver.transport, 1);
     }
     return status;
@@ -165,7 +165,7 @@ enum systole_status systole_probe_open(struct systole_transport *transport, cons
 static void take_back(struct systole_probe *probe) {
     struct posted *all[] = {&probe->out, &probe->in, &probe->event, &probe->interrupt};
     const struct systole_transport_functions *functions = probe->driver.transport->functions;
-    uint64_t end = driver_now_ms() + CANCEL_MS;
+    uint64_t end = systole_now_ms() + CANCEL_MS;
     bool busy = false;
     for (uint32_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (all[i]->busy) {
@@ -173,7 +173,7 @@ static void take_back(struct systole_probe *probe) {
             busy = true;
         }
     }
-    while (busy && driver_now_ms() < end) {
+    while (busy && systole_now_ms() < end) {
         (void)functions->poll(probe->driver.transport, 1);
         busy = probe->out.busy || probe->in.busy || probe->event.busy || probe->interrupt.busy;
     }
@@ -272,10 +272,10 @@ enum systole_status systole_probe_receive(struct systole_probe *probe, struct sy
 }
 
 static enum systole_status await_count(struct systole_probe *probe, const uint32_t *count) {
-    uint64_t end = driver_now_ms() + probe->driver.options.silence_ms;
+    uint64_t end = systole_now_ms() + probe->driver.options.silence_ms;
     enum systole_status status = SYSTOLE_OK;
     while (*count == 0 && status == SYSTOLE_OK) {
-        status = driver_now_ms() < end ? systole_probe_poll(probe) : SYSTOLE_DEVICE_TIMEOUT;
+        status = systole_now_ms() < end ? systole_probe_poll(probe) : SYSTOLE_DEVICE_TIMEOUT;
     }
     return *count != 0 ? SYSTOLE_OK : status;
 }

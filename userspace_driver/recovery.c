@@ -38,8 +38,8 @@ static enum systole_status find_personality(struct systole_driver *driver, uint6
         status = get_product(driver, product);
     }
     bool tried = false;
-    while (status != SYSTOLE_OK && (!tried || driver_now_ms() < end_ms)) {
-        uint64_t now = driver_now_ms();
+    while (status != SYSTOLE_OK && (!tried || systole_now_ms() < end_ms)) {
+        uint64_t now = systole_now_ms();
         uint32_t wait = now >= end_ms ? 0 : end_ms - now < 50 ? (uint32_t)(end_ms - now) : 50;
         tried = true;
         if (functions->attach(driver->transport, SYSTOLE_USB_APPLICATION_PRODUCT_ID, wait) == SYSTOLE_OK ||
@@ -130,7 +130,7 @@ static enum systole_status bring_up_once(struct systole_driver *driver, bool *fi
 
 enum systole_status driver_bring_up(struct systole_driver *driver, bool firmware_again,
                                     struct systole_diagnostic *diagnostic) {
-    uint64_t end_ms = driver_now_ms() + driver->options.silence_ms;
+    uint64_t end_ms = systole_now_ms() + driver->options.silence_ms;
     enum systole_status status = SYSTOLE_DEVICE_GONE;
     for (uint32_t i = 0; i < ATTEMPTS && status != SYSTOLE_OK && status != SYSTOLE_DEVICE_MISMATCH; i++) {
         struct systole_diagnostic problem = {"", "", ""};
@@ -142,7 +142,7 @@ enum systole_status driver_bring_up(struct systole_driver *driver, bool firmware
                 *diagnostic = problem;
             }
         }
-        if (driver_now_ms() >= end_ms) {
+        if (systole_now_ms() >= end_ms) {
             break;
         }
     }
@@ -163,7 +163,7 @@ static bool transfers_are_back(const struct systole_driver *driver) {
 enum systole_status driver_recover(struct systole_driver *driver, struct driver_request *culprit,
                                    enum systole_status status, const struct systole_diagnostic *diagnostic) {
     struct systole_diagnostic problem = {"", "", ""};
-    uint64_t start = driver_now_ms();
+    uint64_t start = systole_now_ms();
     driver->ready = false;
     driver_stop_transfers(driver);
     driver_forget_frames(driver);
@@ -189,7 +189,7 @@ enum systole_status driver_recover(struct systole_driver *driver, struct driver_
     while (!driver->ready && driver->first != NULL) {
         driver_finish(driver, driver->first, result, &problem);
     }
-    driver->progress_ms = driver->checked_ms = driver_now_ms();
+    driver->progress_ms = driver->checked_ms = systole_now_ms();
     driver->statistics.recoveries += driver->ready;
     driver->statistics.failed_recoveries += !driver->ready;
     driver->statistics.last_recovery_ms = (uint32_t)(driver->progress_ms - start);

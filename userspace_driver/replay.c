@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "firmware.h"
 #include "systole_spec.h"
 #include "usb_capture.h"
@@ -58,12 +58,6 @@ struct replay {
     bool ours[ADDRESSES]; // the recording saw one of our descriptors there
     bool attached;
 };
-
-static uint64_t now_ms(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
 
 static enum systole_status fail(const struct replay *this, enum systole_status status, const char *hint,
                                 const char *format, ...) __attribute__((format(printf, 4, 5)));
@@ -150,8 +144,8 @@ static void drop_flight(struct replay *this, struct flight **at) {
 }
 
 static bool wait_for(struct replay *this, const struct flight *flight) {
-    uint64_t end = now_ms() + this->silence_ms;
-    while (!flight->done && now_ms() < end) {
+    uint64_t end = systole_now_ms() + this->silence_ms;
+    while (!flight->done && systole_now_ms() < end) {
         (void)this->transport->functions->poll(this->transport, POLL_MS);
     }
     return flight->done;
@@ -267,7 +261,7 @@ static enum systole_status take_events(struct replay *this, struct flight **at, 
 static enum systole_status complete_events(struct replay *this, const struct systole_usb_record *record) {
     struct events *events = &this->events;
     enum systole_status then = recorded_status(record->status), ended = SYSTOLE_OK, status = SYSTOLE_OK;
-    uint64_t end = now_ms() + this->silence_ms;
+    uint64_t end = systole_now_ms() + this->silence_ms;
     if (events->wanted == 0) {
         return SYSTOLE_OK; // submitted before the recording began
     }
@@ -277,7 +271,7 @@ static enum systole_status complete_events(struct replay *this, const struct sys
         struct flight *any = *find_event_flight(this, false);
         if (*at != NULL) {
             status = take_events(this, at, &ended);
-        } else if (any == NULL || now_ms() >= end) {
+        } else if (any == NULL || systole_now_ms() >= end) {
             return fail(this, SYSTOLE_MISMATCH, "",
                         "endpoint 0x%02x: %zu bytes of events within %u ms, recorded were %u", record->endpoint,
                         events->size, this->silence_ms, record->length);
@@ -336,7 +330,7 @@ static enum systole_status complete(struct replay *this, const struct systole_us
 
 // All that is still in flight comes back before its memory goes.
 static void take_back(struct replay *this) {
-    uint64_t end = now_ms() + this->silence_ms;
+    uint64_t end = systole_now_ms() + this->silence_ms;
     for (struct flight *flight = this->flights; flight != NULL; flight = flight->next) {
         if (!flight->done) {
             (void)this->transport->functions->cancel(this->transport, &flight->transfer);
@@ -348,11 +342,11 @@ static void take_back(struct replay *this) {
             drop_flight(this, &this->flights);
             continue;
         }
-        bool is_late = now_ms() >= end;
+        bool is_late = systole_now_ms() >= end;
         if (is_late && !was_reset) { // ends every transfer
             (void)this->transport->functions->reset(this->transport);
             was_reset = true;
-            end = now_ms() + this->silence_ms;
+            end = systole_now_ms() + this->silence_ms;
         } else if (is_late) {
             break; // the transport does not keep its contract: rather lose the memory than write to somebody else's
         }

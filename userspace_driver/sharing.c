@@ -19,7 +19,7 @@ enum systole_status driver_claim(struct systole_driver *driver, struct systole_d
     if (!driver->released) {
         return SYSTOLE_OK;
     }
-    while (driver_now_ms() - driver->released_ms < COURTESY_MS) {
+    while (systole_now_ms() - driver->released_ms < COURTESY_MS) {
         (void)functions->poll(driver->transport, STEP_MS);
     }
     enum systole_status status = functions->claim(driver->transport, driver->options.silence_ms);
@@ -35,7 +35,7 @@ enum systole_status driver_claim(struct systole_driver *driver, struct systole_d
     }
     driver->released = false;
     driver->ready = status == SYSTOLE_OK;
-    driver->progress_ms = driver->checked_ms = driver_now_ms();
+    driver->progress_ms = driver->checked_ms = systole_now_ms();
     if (status != SYSTOLE_OK && diagnostic != NULL) {
         *diagnostic = problem;
     }
@@ -53,7 +53,7 @@ void driver_release_if_idle(struct systole_driver *driver) {
     }
     driver->ready = false;
     driver->released = driver->transport->functions->release(driver->transport) == SYSTOLE_OK;
-    driver->released_ms = driver_now_ms();
+    driver->released_ms = systole_now_ms();
 }
 
 void systole_driver_hold(struct systole_driver *driver) {

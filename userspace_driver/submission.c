@@ -103,7 +103,7 @@ static bool launch(struct systole_driver *driver, struct driver_request *request
     request->reads_queued = request->run_complete = false;
     request->request->retired_count = 0;
     driver->seen_cycles = 0;
-    driver->progress_ms = driver->checked_ms = driver_now_ms();
+    driver->progress_ms = driver->checked_ms = systole_now_ms();
     driver_debug_launching(driver, request);
     return driver_expect_stores(driver, loaded) && driver_queue_launch(driver, &descriptor, request);
 }
@@ -207,7 +207,7 @@ void driver_advance(struct systole_driver *driver) {
     while (finished && driver->ready && driver->failure == SYSTOLE_OK && (head = driver->first) != NULL) {
         const struct driver_loaded *loaded = &driver->loaded[head->loaded];
         if (head->phase == DRIVER_QUEUED) {
-            driver->progress_ms = driver_now_ms();
+            driver->progress_ms = systole_now_ms();
             fine = queue_inputs(driver, head, false);
         }
         if (fine && head->phase == DRIVER_WRITTEN) {
@@ -344,7 +344,7 @@ void driver_handle_event(struct systole_driver *driver, const struct systole_eve
 // Looks at a run from time to time: too many cycles, an error or an end that no event told, silence.
 void driver_check_progress(struct systole_driver *driver) {
     struct driver_request *head = driver->first;
-    uint64_t now = driver_now_ms(), status = 0, cycles = 0, error = 0, detail = 0;
+    uint64_t now = systole_now_ms(), status = 0, cycles = 0, error = 0, detail = 0;
     uint64_t pause = driver->options.silence_ms / 4 < CHECK_MS ? driver->options.silence_ms / 4 : CHECK_MS;
     if (head == NULL || !driver->ready || driver->failure != SYSTOLE_OK || now - driver->checked_ms < pause) {
         return;

@@ -33,7 +33,7 @@ bool driver_note_end(struct systole_driver *driver, struct driver_transfer *tran
         driver_fail(driver, status, "", "endpoint 0x%02x: %s", ended->endpoint, systole_status_name(ended->status));
         return false;
     }
-    driver->progress_ms = driver_now_ms();
+    driver->progress_ms = systole_now_ms();
     return driver->failure == SYSTOLE_OK;
 }
 
@@ -131,11 +131,11 @@ static uint32_t cancel_all(struct systole_driver *driver, bool ask) {
 void driver_stop_transfers(struct systole_driver *driver) {
     driver->stopping = true;
     for (uint32_t attempt = 0; attempt < 2 && cancel_all(driver, attempt == 0) != 0; attempt++) {
-        uint64_t end = driver_now_ms() + (driver->options.silence_ms < 1000 ? driver->options.silence_ms : 1000);
+        uint64_t end = systole_now_ms() + (driver->options.silence_ms < 1000 ? driver->options.silence_ms : 1000);
         if (attempt == 1) {
             driver->transport->functions->reset(driver->transport);
         }
-        while (cancel_all(driver, false) != 0 && driver_now_ms() < end) {
+        while (cancel_all(driver, false) != 0 && systole_now_ms() < end) {
             driver->transport->functions->poll(driver->transport, 1);
         }
     }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "driver.h"
 #include "on_virtual_bus.h"
 #include "sample_program.h"
@@ -16,12 +16,6 @@
 enum { DEADLINE_MS = 10000, VENDOR_IN = 0xC0, ENDPOINT_OUT = 0x02, CLASS_OUT = 0x21 };
 
 static struct systole_transport *transport;
-
-static uint64_t now_ms(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
 
 static void open_transport(void) {
     struct systole_diagnostic diagnostic = {"", "", ""};
@@ -84,8 +78,8 @@ static void submit(struct systole_usb_transfer *transfer) {
 }
 
 static void poll_until(const int *done, int wanted) {
-    uint64_t end = now_ms() + DEADLINE_MS;
-    while (*done < wanted && now_ms() < end) {
+    uint64_t end = systole_now_ms() + DEADLINE_MS;
+    while (*done < wanted && systole_now_ms() < end) {
         enum systole_status status = transport->functions->poll(transport, 50);
         CLIENT_CHECK(status == SYSTOLE_OK, "%s", systole_status_name(status));
     }
@@ -117,11 +111,12 @@ static void opens(void) {
     CLIENT_CHECK(systole_libusb_open(1, &second, &diagnostic) == SYSTOLE_NO_DEVICE, "a second device");
     // Already there, and not there: both within their time.
     CLIENT_CHECK(transport->functions->attach(transport, SYSTOLE_USB_BOOT_PRODUCT_ID, 0) == SYSTOLE_OK, "attach");
-    uint64_t start = now_ms();
+    uint64_t start = systole_now_ms();
     CLIENT_CHECK(transport->functions->attach(transport, SYSTOLE_USB_APPLICATION_PRODUCT_ID, 200) ==
                      SYSTOLE_DEVICE_GONE,
                  "attach");
-    CLIENT_CHECK(now_ms() - start >= 200 && now_ms() - start < 2000, "%llu ms", (unsigned long long)(now_ms() - start));
+    CLIENT_CHECK(systole_now_ms() - start >= 200 && systole_now_ms() - start < 2000, "%llu ms",
+                 (unsigned long long)(systole_now_ms() - start));
     CLIENT_CHECK(request(0x80, 6, 0x100, 0, descriptor, 18) == SYSTOLE_OK, "still attached");
     transport->functions->close(transport);
     open_transport();
@@ -160,9 +155,9 @@ static void moves_bytes(void) {
     CLIENT_CHECK(memcmp(in[2], out + LENGTH, sizeof header) == 0, "end");
 
     // The last one is cancelled; polling in silence takes its time and no more.
-    uint64_t start = now_ms();
+    uint64_t start = systole_now_ms();
     CLIENT_CHECK(transport->functions->poll(transport, 100) == SYSTOLE_OK && done == 5, "poll");
-    CLIENT_CHECK(now_ms() - start < 2000, "poll took %llu ms", (unsigned long long)(now_ms() - start));
+    CLIENT_CHECK(systole_now_ms() - start < 2000, "poll took %llu ms", (unsigned long long)(systole_now_ms() - start));
     CLIENT_CHECK(transport->functions->cancel(transport, &transfers[3]) == SYSTOLE_OK, "cancel");
     CLIENT_CHECK(done == 5, "completed outside poll");
     poll_until(&done, 6);
@@ -303,10 +298,10 @@ static void waits_on_a_descriptor(void) {
                  diagnostic.what);
     for (int round = 0; round < 20; round++) {
         struct systole_request request = {.inputs = in, .outputs = out};
-        uint64_t end = now_ms() + DEADLINE_MS;
+        uint64_t end = systole_now_ms() + DEADLINE_MS;
         int woken = 0;
         CLIENT_CHECK(systole_driver_submit(driver, loaded, &request) == SYSTOLE_OK, "submit");
-        while (request.detail != NULL && now_ms() < end) {
+        while (request.detail != NULL && systole_now_ms() < end) {
             CLIENT_CHECK(systole_driver_descriptor(driver, &timeout) == descriptor && timeout <= 1000, "%u", timeout);
             struct pollfd ready = {.fd = descriptor, .events = POLLIN};
             woken += poll(&ready, 1, (int)timeout);

@@ -24,11 +24,11 @@ CODES = {"ADD": 0, "AVERAGE_POOL_2D": 1, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "
 
 
 class FloatModel:
-    def __init__(self, description):
+    def __init__(self, description, name="main"):
         self.folder = tempfile.TemporaryDirectory()
         subprocess.run(["flatc", "--python", "--gen-object-api", "-o", self.folder.name, SCHEMA], check=True)
         sys.path.insert(0, self.folder.name)
-        self.description = description
+        self.description, self.name = description, name
         self.buffers, self.tensors, self.operators, self.codes = [self._make("Buffer")], [], [], []
         self.index, self.shape = {}, {}
 
@@ -57,11 +57,13 @@ class FloatModel:
     def constant(self, name, values):
         return self.tensor(name, values.shape, values.astype(np.float32))
 
-    def _operator(self, code, inputs, name, shape, options, **fields):
+    def _operator(self, code, inputs, name, shape, options, constants=(), **fields):
+        """`constants` are inputs, too, behind the others: pairs of what each is called below `name`, and its values."""
         builtin = CODES[code]
         if builtin not in self.codes:
             self.codes.append(builtin)
         self.tensor(name, shape)
+        inputs = [*inputs, *(self.constant(f"{name}/{kind}", values) for kind, values in constants)]
         operator = self._make("Operator", opcodeIndex=self.codes.index(builtin),
                               inputs=np.array([self.index[i] for i in inputs], np.int32),
                               outputs=np.array([self.index[name]], np.int32),
@@ -73,17 +75,16 @@ class FloatModel:
     def convolution(self, name, source, weights, bias, stride=1, activation=NONE):
         batch, rows, columns, _ = self.shape[source]
         shape = [batch, math.ceil(rows / stride), math.ceil(columns / stride), weights.shape[0]]
-        inputs = [source, self.constant(name + "/weights", weights), self.constant(name + "/bias", bias)]
-        return self._operator("CONV_2D", inputs, name, shape, "Conv2DOptions", padding=SAME, strideW=stride, strideH=stride,
-                              dilationWFactor=1, dilationHFactor=1, fusedActivationFunction=activation)
+        return self._operator("CONV_2D", [source], name, shape, "Conv2DOptions", [("weights", weights), ("bias", bias)],
+                              padding=SAME, strideW=stride, strideH=stride, dilationWFactor=1, dilationHFactor=1,
+                              fusedActivationFunction=activation)
 
     def depthwise(self, name, source, weights, bias, stride=1, activation=NONE):
         batch, rows, columns, channels = self.shape[source]
         shape = [batch, math.ceil(rows / stride), math.ceil(columns / stride), channels]
-        inputs = [source, self.constant(name + "/weights", weights), self.constant(name + "/bias", bias)]
-        return self._operator("DEPTHWISE_CONV_2D", inputs, name, shape, "DepthwiseConv2DOptions", padding=SAME,
-                              strideW=stride, strideH=stride, depthMultiplier=1, dilationWFactor=1, dilationHFactor=1,
-                              fusedActivationFunction=activation)
+        return self._operator("DEPTHWISE_CONV_2D", [source], name, shape, "DepthwiseConv2DOptions",
+                              [("weights", weights), ("bias", bias)], padding=SAME, strideW=stride, strideH=stride,
+                              depthMultiplier=1, dilationWFactor=1, dilationHFactor=1, fusedActivationFunction=activation)
 
     def add(self, name, a, b, activation=NONE):
         return self._operator("ADD", [a, b], name, self.shape[a], "AddOptions", fusedActivationFunction=activation)
@@ -99,9 +100,9 @@ class FloatModel:
         return self._operator("RESHAPE", [source], name, shape, "ReshapeOptions", newShape=np.array(shape, np.int32))
 
     def fully_connected(self, name, source, weights, bias, activation=NONE):
-        inputs = [source, self.constant(name + "/weights", weights), self.constant(name + "/bias", bias)]
-        return self._operator("FULLY_CONNECTED", inputs, name, [self.shape[source][0], weights.shape[0]],
-                              "FullyConnectedOptions", fusedActivationFunction=activation)
+        return self._operator("FULLY_CONNECTED", [source], name, [self.shape[source][0], weights.shape[0]],
+                              "FullyConnectedOptions", [("weights", weights), ("bias", bias)],
+                              fusedActivationFunction=activation)
 
     def softmax(self, name, source):
         return self._operator("SOFTMAX", [source], name, self.shape[source], "SoftmaxOptions", beta=1.0)
@@ -109,7 +110,7 @@ class FloatModel:
     def write(self, path, inputs, outputs):
         """Writes the file; `inputs` and `outputs` are names."""
         codes = [self._make("OperatorCode", deprecatedBuiltinCode=c, builtinCode=c, version=1) for c in self.codes]
-        graph = self._make("SubGraph", tensors=self.tensors, operators=self.operators, name="main",
+        graph = self._make("SubGraph", tensors=self.tensors, operators=self.operators, name=self.name,
                            inputs=np.array([self.index[i] for i in inputs], np.int32),
                            outputs=np.array([self.index[o] for o in outputs], np.int32))
         model = self._make("Model", version=3, operatorCodes=codes, subgraphs=[graph], description=self.description,

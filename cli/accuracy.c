@@ -79,40 +79,17 @@ struct contestant {
     uint32_t best[BEST];                 // of the last sample
 };
 
-static double score(const struct systole_tensor *tensor, const uint8_t *bytes, uint32_t i) {
-    int16_t i16;
-    int32_t i32;
-    float f32;
-    switch (tensor->dtype) {
-    case SYSTOLE_INT8:
-        return (int8_t)bytes[i];
-    case SYSTOLE_UINT8:
-        return bytes[i];
-    case SYSTOLE_INT16:
-        memcpy(&i16, bytes + sizeof i16 * i, sizeof i16);
-        return i16;
-    case SYSTOLE_INT32:
-        memcpy(&i32, bytes + sizeof i32 * i, sizeof i32);
-        return i32;
-    default:
-        memcpy(&f32, bytes + sizeof f32 * i, sizeof f32);
-        return (double)f32;
-    }
-}
-
 static enum systole_status check_outputs(struct contestant *c, struct systole_diagnostic *diagnostic) {
     const struct systole_graph *graph = &c->subject.graph;
     if (graph->output_count == 0) {
         return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, c->path, "", "the model has no output");
     }
     c->scores = &graph->tensors[graph->outputs[0]];
-    enum systole_dtype dtype = c->scores->dtype;
-    if (dtype != SYSTOLE_INT8 && dtype != SYSTOLE_UINT8 && dtype != SYSTOLE_INT16 && dtype != SYSTOLE_INT32 &&
-        dtype != SYSTOLE_FLOAT32) {
+    if (!cli_holds_scores(c->scores)) {
         return systole_fail(diagnostic, SYSTOLE_UNSUPPORTED, c->path, "give a classifier that ends with scores",
-                            "scores of type %s", systole_dtype_name(dtype));
+                            "scores of type %s", systole_dtype_name(c->scores->dtype));
     }
-    c->classes = (uint32_t)(c->scores->size / systole_dtype_size(dtype));
+    c->classes = (uint32_t)systole_tensor_elements(c->scores);
     return SYSTOLE_OK;
 }
 
@@ -188,9 +165,9 @@ static enum systole_status answer(struct contestant *c, uint32_t sample, uint32_
     const uint8_t *bytes = systole_session_output(c->session, 0, &size);
     uint32_t known = 0;
     for (uint32_t k = 0; k < c->classes; k++) {
-        double value = score(c->scores, bytes, k);
+        double value = cli_stored_number(c->scores, bytes, k);
         uint32_t place = known < BEST ? known++ : BEST;
-        while (place > 0 && value > score(c->scores, bytes, c->best[place - 1])) {
+        while (place > 0 && value > cli_stored_number(c->scores, bytes, c->best[place - 1])) {
             if (place < BEST) {
                 c->best[place] = c->best[place - 1];
             }

@@ -20,6 +20,32 @@ void cli_format_shape(const struct systole_tensor *tensor, char *text, size_t si
     }
 }
 
+bool cli_holds_scores(const struct systole_tensor *tensor) {
+    return tensor->dtype == SYSTOLE_INT8 || tensor->dtype == SYSTOLE_UINT8 || tensor->dtype == SYSTOLE_INT16 ||
+           tensor->dtype == SYSTOLE_INT32 || tensor->dtype == SYSTOLE_FLOAT32;
+}
+
+double cli_stored_number(const struct systole_tensor *tensor, const uint8_t *bytes, size_t index) {
+    size_t size = systole_dtype_size(tensor->dtype);
+    const uint8_t *at = bytes + index * size;
+    int64_t wide = 0;
+    float real = 0;
+    memcpy(&wide, at, size < sizeof wide ? size : sizeof wide);
+    memcpy(&real, at, size < sizeof real ? size : sizeof real);
+    switch (tensor->dtype) {
+    case SYSTOLE_FLOAT32:
+        return (double)real;
+    case SYSTOLE_INT8:
+        return (double)(int8_t)wide;
+    case SYSTOLE_INT16:
+        return (double)(int16_t)wide;
+    case SYSTOLE_INT32:
+        return (double)(int32_t)wide;
+    default:
+        return (double)wide;
+    }
+}
+
 void cli_print_chart(const struct cli_measurement *m) {
     const struct systole_graph *graph = &m->subject->graph;
     const struct systole_program *program = &m->subject->program;

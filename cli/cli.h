@@ -171,6 +171,9 @@ enum systole_status cli_write_html(const char *path, const struct cli_measuremen
 void cli_print_chart(const struct cli_measurement *measurement); // cycles of each operator, with bars
 void cli_print_placement(const struct systole_program *program); // operator, count, placement, reason
 void cli_format_shape(const struct systole_tensor *tensor, char *text, size_t size);
+bool cli_holds_scores(const struct systole_tensor *tensor); // of 8 to 32 bit integers, or float32
+// Element `index` of the tensor's bytes: the number that is stored, without scale and zero point.
+double cli_stored_number(const struct systole_tensor *tensor, const uint8_t *bytes, size_t index);
 uint64_t cli_fnv1a(const uint8_t *bytes, size_t size);
 double cli_seconds(void);                              // monotonic
 int cli_compare_doubles(const void *a, const void *b); // for qsort

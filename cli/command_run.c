@@ -53,40 +53,14 @@ static void print_output(const struct systole_graph *graph, uint32_t output, con
     printf("output %u  %s  %s %s ", output, tensor->name, systole_dtype_name(tensor->dtype), shape);
     double best = 0;
     size_t best_index = 0;
-    bool known = true;
+    bool known = cli_holds_scores(tensor);
     for (size_t i = 0; i < elements && known; i++) {
-        double value = 0;
-        int16_t i16;
-        int32_t i32;
-        float f32;
-        switch (tensor->dtype) {
-        case SYSTOLE_INT8:
-            value = (int8_t)bytes[i];
-            break;
-        case SYSTOLE_UINT8:
-            value = bytes[i];
-            break;
-        case SYSTOLE_INT16:
-            memcpy(&i16, bytes + 2 * i, sizeof i16);
-            value = i16;
-            break;
-        case SYSTOLE_INT32:
-            memcpy(&i32, bytes + 4 * i, sizeof i32);
-            value = i32;
-            break;
-        case SYSTOLE_FLOAT32:
-            memcpy(&f32, bytes + 4 * i, sizeof f32);
-            value = (double)f32;
-            break;
-        default:
-            known = false;
-            break;
-        }
+        double value = cli_stored_number(tensor, bytes, i);
         if (i == 0 || value > best) {
             best = value;
             best_index = i;
         }
-        if (i < 10 && known) {
+        if (i < 10) {
             printf(" %g", value);
         }
     }

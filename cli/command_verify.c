@@ -75,22 +75,8 @@ static size_t first_difference(const struct systole_tensor *tensor, const uint8_
 // ": expected A, found B" of one element.
 static const char *both_values(const struct systole_tensor *tensor, const uint8_t *expected, const uint8_t *found,
                                size_t element, char text[96]) {
-    const uint8_t *bytes[2] = {expected, found};
-    double values[2];
-    size_t size = systole_dtype_size(tensor->dtype);
-    for (uint32_t i = 0; i < 2; i++) {
-        const uint8_t *at = bytes[i] + element * size;
-        int64_t wide = 0;
-        float real = 0;
-        memcpy(&wide, at, size < sizeof wide ? size : sizeof wide);
-        memcpy(&real, at, size < sizeof real ? size : sizeof real);
-        values[i] = tensor->dtype == SYSTOLE_FLOAT32 ? (double)real
-                    : tensor->dtype == SYSTOLE_INT8  ? (double)(int8_t)wide
-                    : tensor->dtype == SYSTOLE_INT16 ? (double)(int16_t)wide
-                    : tensor->dtype == SYSTOLE_INT32 ? (double)(int32_t)wide
-                                                     : (double)wide;
-    }
-    (void)snprintf(text, 96, "expected %.9g, found %.9g", values[0], values[1]);
+    (void)snprintf(text, 96, "expected %.9g, found %.9g", cli_stored_number(tensor, expected, element),
+                   cli_stored_number(tensor, found, element));
     return text;
 }
 

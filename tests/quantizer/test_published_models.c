@@ -100,8 +100,7 @@ static void run_candidate(struct candidate *candidate, const float *values) {
         memcpy(bytes, values, count * sizeof *values);
     }
     for (size_t i = 0; tensor->dtype == SYSTOLE_INT8 && i < count; i++) {
-        float q = roundf(values[i] / tensor->quantisation.scale[0]) + (float)tensor->quantisation.zero_point[0];
-        bytes[i] = (uint8_t)(int32_t)fminf(fmaxf(q, -128.0f), 127.0f);
+        systole_tensor_store_real(tensor, values[i], i, bytes);
     }
     struct systole_diagnostic diagnostic;
     ck_assert_int_eq(systole_interpreter_run(candidate->interpreter, &diagnostic), SYSTOLE_OK);

@@ -136,7 +136,7 @@ struct systole_options {
     enum systole_activation activation;
     bool keep_dims;                         // reductions, FULLY_CONNECTED keep_num_dims
     int32_t weights_format;                 // FULLY_CONNECTED; 0: plain
-    bool asymmetric_quantize_inputs;        // FULLY_CONNECTED of the hybrid kind
+    bool asymmetric_quantize_inputs;        // hybrid FULLY_CONNECTED, BATCH_MATMUL, SVDF, LSTM
     bool pot_scale_int16;                   // ADD, SUB of int16: scales are powers of two
     float beta;                             // SOFTMAX
     float alpha;                            // LEAKY_RELU

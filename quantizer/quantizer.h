@@ -28,7 +28,7 @@ const char *systole_calibration_name(enum systole_calibration calibration); // "
 
 // Representative inputs, one set at a time. `read` receives the place of each graph input (the input tensor's size in
 // bytes, its type, dense, row-major) and fills all of them with set `index`, or says *end when there are no more.
-// Indices count from 0 without gaps; they begin again at 0 for every pass over the data (there are at most three), and
+// Indices count from 0 without gaps; they begin again at 0 for every pass over the data (there are at most two), and
 // the same index must give the same values. Any status but SYSTOLE_OK ends quantisation with it.
 struct systole_representative {
     void *context;
@@ -89,7 +89,8 @@ struct systole_quantize_report {
 //   representative  needed by full-integer, refused if it has no set; the others measure errors with it, or may have
 //   NULL
 // SYSTOLE_UNSUPPORTED: the graph is quantised already, has operators that the CPU's kernels do not run, or one without
-// integer form under `strict`; options that exclude each other. SYSTOLE_BAD_FILE: a constant or an activation is not
+// integer form under `strict`. SYSTOLE_BAD_ARGUMENT: options out of range or that exclude each other, no set where sets
+// are needed. SYSTOLE_BAD_FILE: a constant or an activation is not
 // finite (the diagnostic names the tensor and the set). On failure *result and *report are empty.
 enum systole_status systole_quantize(const struct systole_graph *source, const struct systole_quantize_options *options,
                                      const struct systole_representative *representative, struct systole_graph *result,

@@ -8,7 +8,7 @@
 #include "status.h"
 #include "systole_spec.h"
 
-#define SYSTOLE_PROGRAM_VERSION 2u
+#define SYSTOLE_PROGRAM_VERSION 3u
 
 enum systole_layout {
     SYSTOLE_LAYOUT_TILED,  // element (y, x, c): word tile(c)*tile_stride + y*row_stride + x*pixel_stride, lane c %

@@ -183,6 +183,23 @@ START_TEST(a_bad_program_is_named) {
 }
 END_TEST
 
+// What another version means by its fields is not guessed, even where the bytes are in order.
+START_TEST(another_version) {
+    struct systole_diagnostic diagnostic;
+    uint32_t root = 0;
+    int32_t table = 0;
+    uint16_t field = 0; // the first of the root
+    memcpy(&root, bytes, sizeof root);
+    memcpy(&table, bytes + root, sizeof table);
+    memcpy(&field, bytes + (int64_t)root - table + 4, sizeof field);
+    ck_assert_uint_eq(bytes[root + field], SYSTOLE_PROGRAM_VERSION);
+    bytes[root + field]--;
+    ck_assert_int_eq(read_anything(bytes, size, &diagnostic), SYSTOLE_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(diagnostic.what, "version"));
+    ck_assert_str_eq(diagnostic.hint, "compile the model again");
+}
+END_TEST
+
 START_TEST(foreign_files) {
     struct systole_diagnostic diagnostic;
     static const uint8_t model[32] = {28, 0, 0, 0, 'T', 'F', 'L', '3'};
@@ -212,6 +229,7 @@ int main(void) {
     tcase_add_test(tests, every_flipped_bit_is_refused);
     tcase_add_test(tests, damage_behind_the_crc);
     tcase_add_test(tests, a_bad_program_is_named);
+    tcase_add_test(tests, another_version);
     tcase_add_test(tests, foreign_files);
     suite_add_tcase(suite, tests);
     return testing_run(suite, "program/program_container");

@@ -20,7 +20,7 @@ static int read_picture(const char *path, unsigned char *pixels) {
 }
 
 int main(int argc, char **argv) {
-    struct systole_diagnostic diagnostic;
+    struct systole_diagnostic diagnostic = {"the model has another input or output", "MODEL", ""};
     struct systole_device *device = NULL;
     struct systole_model *model = NULL;
     struct systole_inference *inference = NULL;

@@ -23,7 +23,7 @@ class Systole:
 
     def __init__(self):
         self.library = ctypes.CDLL(os.environ.get("SYSTOLE_LIBRARY", "libsystole.so.0.1"))
-        self.diagnostic = Diagnostic()
+        self.diagnostic = Diagnostic(b"the model has another input or output", b"MODEL")
         self.library.systole_device_name.restype = ctypes.c_char_p
         self.library.systole_inference_cycles.restype = ctypes.c_uint64
         self.library.systole_status_name.restype = ctypes.c_char_p

@@ -39,6 +39,9 @@ for digit in 2 7; do
     says $digit examples/hello.py "$model" "examples/digits/pictures/$digit.pgm"
 done
 holds "hello.py says what is wrong" sh -c "! examples/hello.py '$model' examples/digits/pictures/1.pgm gpu 2>'$work/told' && grep -q 'unknown device' '$work/told'"
+for hello in "$work/hello" examples/hello.py; do
+    holds "$hello refuses another model" sh -c "! '$hello' examples/digits/digits_float.tflite examples/digits/pictures/1.pgm cpu 2>'$work/told' && grep -q 'another input or output (MODEL)' '$work/told'"
+done
 expect 0 "$SYSTOLE" compile "$model" -o "$work/small.systole"
 says 4 "$work/hello" "$work/small.systole" examples/digits/pictures/4.pgm model
 expect 0 "$SYSTOLE" compile "$model" --target systole32 -o "$work/large.systole"

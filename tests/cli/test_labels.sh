@@ -5,7 +5,7 @@
 . "$(dirname "$0")/cli_testing.sh"
 digits=examples/digits/digits_int8.tflite
 python3 - "$work" <<'EOF'
-import pathlib, struct, sys
+import pathlib, struct, sys, zipfile
 work = pathlib.Path(sys.argv[1])
 
 def save(name, description, shape, data):
@@ -25,6 +25,20 @@ lines("half.txt", [0, 1, 2, 3, 4, 0, 0, 0, 0, 0])
 lines("few.txt", range(9))
 lines("beyond.txt", [*range(9), 10])
 (work / "words.txt").write_text("0 one 2\n")
+
+# The digits with their input named a thousand times: a longer vector behind the end, to which the first subgraph points.
+model = bytearray(pathlib.Path("examples/digits/digits_int8.tflite").read_bytes())
+word = lambda at: struct.unpack_from("<i", model, at)[0]
+field = lambda table, number: table + struct.unpack_from("<H", model, table - word(table) + 4 + 2 * number)[0]
+behind = lambda at: at + word(at)
+subgraphs = behind(field(behind(0), 2))
+inputs = field(behind(subgraphs + 4), 1)
+image = word(behind(inputs) + 4)
+model += bytes(-len(model) % 4)
+struct.pack_into("<i", model, inputs, len(model) - inputs)
+(work / "many.tflite").write_bytes(model + struct.pack("<1001i", 1000, *[image] * 1000))
+with zipfile.ZipFile(work / "image.npz", "w") as archive:
+    archive.write(work / "bytes.npy", "image.npy")
 EOF
 # Another model of the same form, with a stretch of weights all zero: the first that still loads and is wrong somewhere.
 damage() {
@@ -45,6 +59,8 @@ for device in cpu model rtl; do
         holds "ten of ten right" grep -q '^ 100.00 %  100.00 %' "$work/out"
     done
 done
+expect 0 "$SYSTOLE" verify "$work/many.tflite" --device cpu --labels "$work/right.txt" --input "$work/image.npz"
+holds "a thousand inputs, ten of ten right" grep -q '^ 100.00 %  100.00 %' "$work/out"
 expect 0 "$SYSTOLE" verify $digits --device cpu --labels "$work/half.txt" --input "$work/bytes.npy" --report "$work/report.json"
 holds "five of ten right" grep -q '^  50.00 %' "$work/out"
 holds "the report has the figures" python3 -c 'import json, sys

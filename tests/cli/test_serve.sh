@@ -10,6 +10,7 @@ trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
 # start ARGUMENTS...: its address is then in $address.
 start() {
     local tries=100
+    : >"$work/server.out" # nothing of the server before
     "$SYSTOLE" serve "$@" >"$work/server.out" 2>"$work/server.err" &
     server=$!
     until address=$(sed -n 's/^listening on //p' "$work/server.out") && [ -n "$address" ]; do

@@ -11,12 +11,12 @@
 
 #include "driver.h"
 #include "target.h"
+#include "usb_setup.h"
 
 enum {
     CLASS_OUT = 0x21,
     CLASS_IN = 0xa1,
     STANDARD_IN = 0x80,
-    GET_DESCRIPTOR = 6,
     DFU_DETACH = 0,
     DFU_DNLOAD = 1,
     DFU_GETSTATUS = 3,
@@ -165,8 +165,9 @@ enum systole_status systole_firmware_download(struct systole_transport *transpor
                                               uint32_t timeout_ms, struct systole_diagnostic *diagnostic) {
     uint8_t configuration[256], dfu_status = 0;
     size_t actual = 0;
-    enum systole_status result = transport->functions->control(
-        transport, STANDARD_IN, GET_DESCRIPTOR, 0x200, 0, configuration, sizeof configuration, timeout_ms, &actual);
+    enum systole_status result =
+        transport->functions->control(transport, STANDARD_IN, SYSTOLE_USB_GET_DESCRIPTOR, 0x200, 0, configuration,
+                                      sizeof configuration, timeout_ms, &actual);
     if (result == SYSTOLE_OK) {
         uint16_t block_size = find_block_size(configuration, actual < sizeof configuration ? actual : 0);
         result = block_size == 0 ? SYSTOLE_DEVICE_PROTOCOL

@@ -8,13 +8,12 @@
 #include "driver_state.h"
 #include "firmware.h"
 #include "target.h"
+#include "usb_setup.h"
 
 enum {
     STANDARD_IN = 0x80,
     ENDPOINT_OUT = 0x02,
     VENDOR_OUT = 0x40,
-    CLEAR_FEATURE = 1,
-    GET_DESCRIPTOR = 6,
     ATTEMPTS = 3,
     IDLE_FAILURES = 3,
 };
@@ -22,7 +21,7 @@ enum {
 static enum systole_status get_product(struct systole_driver *driver, uint16_t *product) {
     uint8_t descriptor[18];
     enum systole_status status =
-        driver_control(driver, STANDARD_IN, GET_DESCRIPTOR, 0x100, 0, descriptor, sizeof descriptor);
+        driver_control(driver, STANDARD_IN, SYSTOLE_USB_GET_DESCRIPTOR, 0x100, 0, descriptor, sizeof descriptor);
     *product = (uint16_t)(descriptor[10] | descriptor[11] << 8);
     if (status == SYSTOLE_OK && (descriptor[8] | descriptor[9] << 8) != SYSTOLE_USB_VENDOR_ID) {
         return SYSTOLE_DEVICE_PROTOCOL;
@@ -61,7 +60,7 @@ enum systole_status driver_clear_halts(struct systole_driver *driver) {
                                         SYSTOLE_USB_ENDPOINT_EVENT_IN, SYSTOLE_USB_ENDPOINT_INTERRUPT_IN};
     enum systole_status status = SYSTOLE_OK;
     for (uint32_t i = 0; i < sizeof endpoints && status == SYSTOLE_OK; i++) {
-        status = driver_control(driver, ENDPOINT_OUT, CLEAR_FEATURE, 0, endpoints[i], NULL, 0);
+        status = driver_control(driver, ENDPOINT_OUT, SYSTOLE_USB_CLEAR_FEATURE, 0, endpoints[i], NULL, 0);
     }
     return status;
 }

@@ -15,6 +15,7 @@
 #include "firmware.h"
 #include "systole_spec.h"
 #include "usb_capture.h"
+#include "usb_setup.h"
 
 enum {
     ADDRESSES = 128,
@@ -24,9 +25,7 @@ enum {
     LOOK_MS = 50, // for a personality that may be there
     STANDARD_IN = 0x80,
     VENDOR_IN = 0xc0,
-    GET_DESCRIPTOR = 6,
     PORT_REQUEST = 0x23,
-    SET_FEATURE = 3,
     PORT_RESET = 4,
 };
 
@@ -391,7 +390,7 @@ static enum systole_status attach(struct replay *this, uint16_t product) {
 }
 
 static bool asks_descriptor(const struct systole_usb_record *record) {
-    return record->setup[0] == STANDARD_IN && record->setup[1] == GET_DESCRIPTOR && record->setup[2] == 0 &&
+    return record->setup[0] == STANDARD_IN && record->setup[1] == SYSTOLE_USB_GET_DESCRIPTOR && record->setup[2] == 0 &&
            record->setup[3] == 1;
 }
 
@@ -462,8 +461,8 @@ static enum systole_status replay_record(struct replay *this, const struct systo
     bool is_control = record->transfer == SYSTOLE_USB_CONTROL;
     enum systole_status status = SYSTOLE_OK;
     if (record->type == 'S' && is_control && record->has_setup) {
-        if (record->setup[0] == PORT_REQUEST && record->setup[1] == SET_FEATURE && record->setup[2] == PORT_RESET &&
-            this->attached) {
+        if (record->setup[0] == PORT_REQUEST && record->setup[1] == SYSTOLE_USB_SET_FEATURE &&
+            record->setup[2] == PORT_RESET && this->attached) {
             (void)this->transport->functions->reset(this->transport);
             return SYSTOLE_OK;
         }

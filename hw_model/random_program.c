@@ -277,7 +277,7 @@ static void issue(struct generator *g, struct systole_command *command, const ui
         if (needs[u] == 0) {
             continue;
         }
-        if (used == SYSTOLE_WAITS) { // the first four go to a nop before it
+        if (used == SYSTOLE_WAITS) { // the first goes to a nop before it, its place to the fifth
             struct systole_command nop = {.header = {.opcode = SYSTOLE_OPCODE_NOP, .unit = command->header.unit}};
             nop.header.wait0 = *waits[0];
             *waits[0] = 0;
@@ -285,7 +285,6 @@ static void issue(struct generator *g, struct systole_command *command, const ui
             program->output_words[program->count] = 0;
             program->commands[program->count++] = nop;
             g->issued[command->header.unit]++;
-            // The other three stay with the command; the nop takes one.
         }
         *waits[used++] = u << 24 | needs[u];
     }

@@ -73,8 +73,7 @@ static bool answer(const struct setup *setup, uint8_t *data, size_t *actual, con
 static const struct systole_register_description *find_register(uint32_t address) {
     for (uint32_t i = 0; i < systole_register_count; i++) {
         const struct systole_register_description *found = &systole_registers[i];
-        uint32_t count = found->count == 0 ? 1 : found->count;
-        if (address >= found->offset && address < found->offset + 8 * count) {
+        if (address >= found->offset && address < found->offset + 8 * found->count) {
             return address % 8 == 0 ? found : NULL;
         }
     }

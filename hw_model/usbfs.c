@@ -18,7 +18,6 @@
 #include "usb_setup.h"
 
 enum {
-    LARGEST_QUEUE = 256 << 20, // bytes of all transfers that are not reaped
     INTERFACES = 8,
     DESCRIPTOR_BYTES = 1024,
     TO_DEVICE = 0,
@@ -45,7 +44,7 @@ struct systole_usbfs_file {
 struct systole_usbfs {
     struct systole_usb_port port;
     struct systole_usbfs_file *files;
-    size_t queued_bytes;
+    size_t queued_bytes; // of all transfers that are not reaped
     const struct systole_usbfs_file *claims[INTERFACES];
     bool reenumerated;
 };
@@ -274,7 +273,7 @@ static int check(const struct systole_usbfs_file *file, const struct usbdevfs_ur
     if (user->buffer_length < 0 || user->buffer_length > SYSTOLE_PORT_LARGEST_TRANSFER) {
         return -EINVAL;
     }
-    if (file->usbfs->queued_bytes + (size_t)user->buffer_length > LARGEST_QUEUE) {
+    if (file->usbfs->queued_bytes + (size_t)user->buffer_length > SYSTOLE_PORT_LARGEST_QUEUE) {
         return -ENOMEM;
     }
     switch (user->type) {
